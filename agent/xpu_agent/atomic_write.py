@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Durable replacement of small files: after a power cut there is the old content or the new."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def sync_directory(folder: Path) -> None:
+    """Put a folder's entries on disk; a rename or unlink in it is durable on return."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` with `content`, durably: temporary file beside it, fsync, rename, fsync.
+
+    `mode` is set exactly, whatever the umask. Raises OSError; then the old content stands and no
+    temporary file is left.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, mode)
+    try:
+        try:
+            os.fchmod(descriptor, mode)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def remove_durably(path: Path) -> None:
+    """Unlink `path` if it is there and put that on disk. Raises OSError."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    sync_directory(path.parent)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every bound on what comes from outside, with its unit.
+
+A bound is enforced while reading, never after. Those an operator may change stand in the
+configuration (`limits:`) with the defaults named `DEFAULT_*` here.
+"""
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+# Artifacts and documents (octets).
+ARTIFACT_BYTES = 4 * MIB  # one CMS artifact over the network
+MEDIA_ARTIFACT_BYTES = 1 * MIB  # one artifact file on a removable medium
+RPC_RESPONSE_BYTES = 16 * MIB  # a get-bootstrapping-data response body
+ERROR_BODY_BYTES = 64 * KIB  # body of a 4xx/5xx, of host-meta, of a report's answer
+HTTP_HEADER_BYTES = 64 * KIB
+SCRIPT_BYTES = 1 * MIB
+CONFIGURATION_BYTES = 4 * MIB
+
+# Structure.
+JSON_DEPTH = 16
+XML_DEPTH = 16
+DER_DEPTH = 32
+DOCUMENT_NODES = 4096  # members and elements of one JSON or XML document
+STRING_CHARS = 4096  # one text leaf other than binary ones
+URI_CHARS = 2048
+DOWNLOAD_URIS = 16  # of one boot image
+IMAGE_VERIFICATIONS = 8
+CERTIFICATES = 16  # in one SignedData
+REVOCATION_OBJECTS = 16  # in one SignedData
+REVOKED_ENTRIES = 65536  # in one CRL
+SIGNERS = 8  # in one SignedData
+RECIPIENTS = 32  # in one EnvelopedData
+EXTENSIONS = 32  # in one certificate
+NAME_CONSTRAINTS = 64  # permitted and excluded subtrees of one certificate, together
+ANCHORS = 32
+
+# Work of the trust core.
+SIGNATURE_CHECKS = 64  # public key operations for one bundle
+PATH_DEPTH = 8  # certificates in one path
+
+# Redirects (RFC 8572, 5.3).
+REDIRECT_DEPTH = 10
+SERVERS_PER_LIST = 32
+SERVERS_PER_SOURCE = 64  # servers contacted for one top-level source
+ADDRESSES_PER_SERVER = 8
+
+# Time (seconds).
+CONNECT_SECONDS = 10.0
+REQUEST_SECONDS = 60.0  # one RPC, first byte to last
+REPORT_SECONDS = 20.0
+FINAL_REPORT_SECONDS = 60.0  # retries of `bootstrap-complete` on new connections
+STALL_SECONDS = 30.0  # an image transfer without a byte
+DEFAULT_SCRIPT_SECONDS = 600
+DEFAULT_ATTEMPT_SECONDS = 24 * 3600
+DEFAULT_SOURCE_SECONDS = 6 * 3600
+BACKOFF_FIRST_SECONDS = 5.0
+BACKOFF_MAX_SECONDS = 300.0
+
+# The boot image.
+DEFAULT_IMAGE_BYTES = 64 * GIB
+IMAGE_RETRIES = 5  # broken transfers resumed or restarted, for one URI
+READ_BUFFER_BYTES = 1 * MIB
+
+# Output and records.
+SCRIPT_OUTPUT_BYTES = 64 * KIB
+REPORT_MESSAGE_BYTES = 1 * KIB
+HOOK_ANSWER_BYTES = 64 * KIB
+HISTORY_RECORDS = 256
+HISTORY_BYTES = 256 * KIB
+REFUSED_BUNDLES = 3
+REFUSED_BYTES = 8 * MIB
+
+# Nonces (RFC 8572, 7.3: 16 to 32 octets sent; RFC 8366, 5.3: 8 to 32 in a voucher).
+NONCE_BYTES = 32
