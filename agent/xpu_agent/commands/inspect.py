@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`xpu-agent inspect`: judge artifacts offline, with the code a boot uses.
+
+No network, no state read or written. The answer is one object with the stable step names, for
+malformed input too.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xpu_agent import limits
+from xpu_agent.artifacts.bundle import (
+    ArtifactName,
+    Artifacts,
+    UnverifiedBundle,
+    assemble_bundle,
+    open_artifacts,
+)
+from xpu_agent.artifacts.conveyed_info import OnboardingInformation, RedirectInformation
+from xpu_agent.device import ClockReading, DeviceFacts
+from xpu_agent.errors import ExitCode, MalformedError, Reason, UsageError, XpuAgentError
+from xpu_agent.ports import DeviceKeys
+from xpu_agent.trust.signed_data import (
+    CheckedStep,
+    Judgement,
+    Step,
+    StepResult,
+    TrustedOnboarding,
+    TrustedRedirect,
+    UntrustedRedirect,
+    judge,
+)
+from xpu_agent.trust.state import TrustState
+
+_PEM = re.compile(
+    rb"\s*-----BEGIN (CMS|PKCS7)-----\r?\n([A-Za-z0-9+/=\s]+)-----END \1-----\s*", re.ASCII
+)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]+=?\s*=?\s*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What came of it: the steps, and the judgement where parsing got that far."""
+
+    steps: tuple[CheckedStep, ...]
+    judgement: Judgement | None
+    reason: Reason | None
+    message: str | None
+
+
+def read_artifact(path: Path) -> bytes:
+    """The DER octets of one layer: DER, PEM labelled CMS or PKCS7, or the leaf's base64.
+
+    Raises:
+        UsageError: the file can't be read.
+        MalformedError: too large, or base64 that is none.
+    """
+    try:
+        with path.open("rb") as file:
+            octets = file.read(2 * limits.ARTIFACT_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be read: {error.strerror}", next_action="check the path"
+        ) from error
+    if len(octets) > 2 * limits.ARTIFACT_BYTES:
+        raise MalformedError(
+            f"{path.name} is larger than {limits.ARTIFACT_BYTES} octets", reason=Reason.TOO_LARGE
+        )
+    if octets[:1] == b"\x30":
+        return octets
+    if (pem := _PEM.fullmatch(octets)) is not None:
+        return _decode_base64(pem.group(2), path)
+    if octets.strip() and _BASE64.fullmatch(octets):
+        return _decode_base64(octets, path)
+    return octets  # whatever it is, the parser says what is wrong with it
+
+
+def _decode_base64(text: bytes, path: Path) -> bytes:
+    try:
+        return base64.b64decode(b"".join(text.split()), validate=True)
+    except binascii.Error as error:
+        raise MalformedError(f"{path.name} holds base64 that does not decode") from error
+
+
+def inspect_artifacts(
+    artifacts: Artifacts,
+    *,
+    facts: DeviceFacts,
+    keys: DeviceKeys | None,
+    clock: ClockReading,
+    from_trusted_server: bool,
+    nonces: tuple[bytes, ...],
+) -> Inspection:
+    """Parse, decrypt and judge, and keep going as far as each step allows."""
+    try:
+        opened = open_artifacts(artifacts)
+    except XpuAgentError as error:
+        return _stopped(Step.PARSE, error)
+    plaintexts: dict[ArtifactName, bytes] = {}
+    for name, enveloped in opened.enveloped.items():
+        if keys is None:
+            no_key = MalformedError(
+                f"the {name} is encrypted and no private key is configured",
+                reason=Reason.DECRYPTION_FAILED,
+                next_action="name identity.private-key in the configuration",
+            )
+            return _stopped(Step.DECRYPT, no_key)
+        try:
+            plaintexts[name] = keys.decrypt(enveloped)
+        except XpuAgentError as error:
+            return _stopped(Step.DECRYPT, error)
+    try:
+        bundle: UnverifiedBundle = assemble_bundle(opened, plaintexts, facts.leniencies)
+    except XpuAgentError as error:
+        return _stopped(Step.PARSE, error)
+    judgement = judge(
+        bundle,
+        trust=TrustState.TRUE if from_trusted_server else TrustState.FALSE,
+        facts=facts,
+        clock=clock,
+        nonces=nonces,
+        decrypted=bool(plaintexts),
+    )
+    refusal = judgement.refusal
+    return Inspection(
+        judgement.steps,
+        judgement,
+        refusal.reason if refusal else None,
+        refusal.message if refusal else None,
+    )
+
+
+def _stopped(step: Step, error: XpuAgentError) -> Inspection:
+    """The inspection that ended at `step`: those before it done, those after it skipped."""
+    order = list(Step)
+    steps = []
+    for each in order:
+        if each is step:
+            steps.append(CheckedStep(each, StepResult.FAILED, error.reason, error.message))
+        elif order.index(each) < order.index(step):
+            steps.append(CheckedStep(each, StepResult.OK))
+        else:
+            steps.append(CheckedStep(each, StepResult.SKIPPED))
+    return Inspection(tuple(steps), None, error.reason, error.message)
+
+
+def as_json(inspection: Inspection) -> dict[str, object]:
+    """The object of `inspect --json` (`schemas/inspect.json`)."""
+    verdict = inspection.judgement.verdict if inspection.judgement else None
+    answer: dict[str, object] = {
+        "format": "xpu-agent-inspect/1",
+        "verdict": "rejected",
+        "trusted-by": None,
+        "reason": inspection.reason.value if inspection.reason else None,
+        "message": inspection.message,
+        "steps": [
+            {
+                "step": s.step.value,
+                "result": s.result.value,
+                "reason": s.reason.value if s.reason else None,
+                "note": s.note,
+            }
+            for s in inspection.steps
+        ],
+        "content-type": None,
+        "content-sha256": None,
+        "warnings": [],
+        "conveyed": None,
+    }
+    if verdict is None:
+        return answer
+    answer["content-type"] = verdict.evidence.encoding.value
+    answer["content-sha256"] = verdict.evidence.sha256.hex()
+    answer["warnings"] = list(verdict.evidence.warnings)
+    answer["conveyed"] = _conveyed(verdict.information)
+    match verdict:
+        case TrustedOnboarding() | TrustedRedirect():
+            answer["verdict"] = "trusted"
+            answer["trusted-by"] = verdict.trusted_by.value
+        case UntrustedRedirect():
+            answer["verdict"] = "untrusted-redirect"
+    return answer
+
+
+def _conveyed(information: RedirectInformation | OnboardingInformation) -> dict[str, object]:
+    """The document for people and machines: bodies as size and digest, never as they are."""
+    if isinstance(information, RedirectInformation):
+        servers = [
+            {
+                "address": s.address,
+                "port": s.port,
+                "trust-anchor-certificates": (
+                    None
+                    if s.trust_anchor is None
+                    else [c.subject_text for c in s.trust_anchor.certificates]
+                ),
+            }
+            for s in information.servers
+        ]
+        return {"redirect-information": {"bootstrap-server": servers}}
+    document: dict[str, object] = {}
+    if (image := information.boot_image) is not None:
+        document["boot-image"] = {
+            "os-name": image.os_name,
+            "os-version": image.os_version,
+            "download-uri": list(image.download_uris),
+            "image-verification": [
+                {"hash-algorithm": v.algorithm.value, "hash-value": v.value.hex(":")}
+                for v in image.verifications
+            ],
+        }
+    if information.pre_configuration_script is not None:
+        document["pre-configuration-script"] = _body(information.pre_configuration_script)
+    if information.configuration is not None and information.configuration_handling is not None:
+        document["configuration-handling"] = information.configuration_handling.value
+        document["configuration"] = _body(information.configuration)
+    if information.post_configuration_script is not None:
+        document["post-configuration-script"] = _body(information.post_configuration_script)
+    return {"onboarding-information": document}
+
+
+def _body(octets: bytes) -> dict[str, object]:
+    return {"bytes": len(octets), "sha256": hashlib.sha256(octets).hexdigest()}
+
+
+def as_text(answer: Mapping[str, object]) -> str:
+    """The same for people: a line a step, then the verdict."""
+    marks = {"ok": "ok     ", "failed": "FAILED ", "skipped": "-      "}
+    lines = []
+    steps = answer["steps"]
+    assert isinstance(steps, list)  # noqa: S101  # our own object, a few lines above
+    for step in steps:
+        tail = f"  {step['reason']}" if step["reason"] else ""
+        tail += f"  ({step['note']})" if step["note"] else ""
+        lines.append(f"  {marks[step['result']]}{step['step']}{tail}")
+    by = f", by {answer['trusted-by']}" if answer["trusted-by"] else ""
+    lines.append(f"verdict: {answer['verdict']}{by}")
+    if answer["reason"]:
+        lines.append(f"reason: {answer['reason']}: {answer['message']}")
+    if answer["conveyed"]:
+        lines.append(json.dumps(answer["conveyed"], indent=2, ensure_ascii=True))
+    return "\n".join(lines)
+
+
+def run(
+    artifacts_paths: Mapping[ArtifactName, Path | None],
+    *,
+    facts: DeviceFacts,
+    keys: DeviceKeys | None,
+    clock: ClockReading,
+    from_trusted_server: bool,
+    nonce: bytes | None,
+    json_output: bool,
+) -> ExitCode:
+    """The command: read, judge, print; 0 for `trusted` and `untrusted-redirect`, else 11.
+
+    Raises:
+        UsageError: a file can't be read.
+    """
+    octets: dict[ArtifactName, bytes | None] = {}
+    inspection: Inspection | None = None
+    for name, path in artifacts_paths.items():
+        try:
+            octets[name] = None if path is None else read_artifact(path)
+        except MalformedError as error:
+            inspection = _stopped(Step.PARSE, error)
+    if inspection is None:
+        conveyed = octets[ArtifactName.CONVEYED_INFORMATION]
+        if conveyed is None:
+            raise UsageError("no conveyed information given")
+        inspection = inspect_artifacts(
+            Artifacts(
+                conveyed,
+                octets.get(ArtifactName.OWNER_CERTIFICATE),
+                octets.get(ArtifactName.OWNERSHIP_VOUCHER),
+            ),
+            facts=facts,
+            keys=keys,
+            clock=clock,
+            from_trusted_server=from_trusted_server,
+            nonces=() if nonce is None else (nonce,),
+        )
+    answer = as_json(inspection)
+    text = json.dumps(answer, indent=2) if json_output else as_text(answer)
+    sys.stdout.write(text + "\n")
+    return ExitCode.NOTHING_TRUSTED if answer["verdict"] == "rejected" else ExitCode.OK
