@@ -70,6 +70,7 @@ class Reason(StrEnum):
     CONFIG_REJECTED = "config-rejected"
     CONFIG_DISK_FULL = "config-disk-full"
     FLAG_STILL_ON = "flag-still-on"
+    INITIAL_REPORT_FAILED = "initial-report-failed"
     FINAL_REPORT_FAILED = "final-report-failed"
     # The agent itself.
     UNDO_FAILED = "undo-failed"
@@ -166,6 +167,7 @@ _EXIT_CODES: dict[Reason, ExitCode] = {
             Reason.CONFIG_INVALID,
             Reason.CONFIG_REJECTED,
             Reason.CONFIG_DISK_FULL,
+            Reason.INITIAL_REPORT_FAILED,
             Reason.FINAL_REPORT_FAILED,
         ),
         ExitCode.EXECUTION_FAILED,

@@ -45,14 +45,7 @@ _S = State
 # (progress inside it). Both resets pass through WIPING, which is repeatable, to FACTORY.
 TRANSITIONS: dict[State, frozenset[State]] = {
     _S.FACTORY: frozenset({_S.DISCOVERING, _S.WIPING}),
-    _S.DISCOVERING: frozenset(
-        {
-            _S.JUDGED,
-            _S.WAITING,
-            _S.FACTORY,
-            _S.WIPING,
-        }
-    ),
+    _S.DISCOVERING: frozenset({_S.JUDGED, _S.WAITING, _S.WIPING}),
     _S.JUDGED: frozenset(
         {
             _S.APPLYING,
@@ -60,43 +53,31 @@ TRANSITIONS: dict[State, frozenset[State]] = {
             _S.UNDOING,  # other content than what a cut left unconfirmed
             _S.DISCOVERING,  # the next server or source, or a new start
             _S.WAITING,
-            _S.FACTORY,
             _S.WIPING,
         }
     ),
-    _S.APPLYING: frozenset(
-        {
-            _S.CONFIRMING,
-            _S.TRIAL_BOOT,
-            _S.UNDOING,
-            _S.FACTORY,
-            _S.WIPING,
-        }
-    ),
+    _S.APPLYING: frozenset({_S.CONFIRMING, _S.TRIAL_BOOT, _S.UNDOING, _S.WIPING}),
     _S.CONFIRMING: frozenset(
         {
             _S.PROVISIONED,
             _S.DISCOVERING,  # cut before the final report was acknowledged
             _S.UNDOING,
-            _S.FACTORY,
             _S.WIPING,
         }
     ),
-    _S.PROVISIONED: frozenset({_S.FACTORY, _S.WIPING}),
-    _S.TRIAL_BOOT: frozenset({_S.DISCOVERING, _S.ROLLED_BACK, _S.FACTORY, _S.WIPING}),
-    _S.ROLLED_BACK: frozenset({_S.WAITING, _S.DISCOVERING, _S.FACTORY, _S.WIPING}),
-    _S.WAITING: frozenset({_S.DISCOVERING, _S.FACTORY, _S.WIPING}),
+    _S.PROVISIONED: frozenset({_S.WIPING}),
+    _S.TRIAL_BOOT: frozenset({_S.DISCOVERING, _S.ROLLED_BACK, _S.WIPING}),
+    _S.ROLLED_BACK: frozenset({_S.WAITING, _S.DISCOVERING, _S.WIPING}),
+    _S.WAITING: frozenset({_S.DISCOVERING, _S.WIPING}),
     _S.UNDOING: frozenset(
         {
-            _S.WAITING,
-            _S.DISCOVERING,
+            _S.DISCOVERING,  # the enclosing loop goes on; WAITING comes after its last source
             _S.JUDGED,  # the way is clear for the other content
             _S.BROKEN,
-            _S.FACTORY,
             _S.WIPING,
         }
     ),
-    _S.BROKEN: frozenset({_S.FACTORY, _S.WIPING}),
+    _S.BROKEN: frozenset({_S.WIPING}),
     _S.WIPING: frozenset({_S.FACTORY}),
 }
 
@@ -113,13 +94,15 @@ class TrialImage:
     """An image we installed: its digest (hex) and what its onboarding information called it.
 
     `reached` becomes true once the agent got to DISCOVERING while it ran; an image that never
-    got that far is not installed again (AMB-21, `rolled-back`).
+    got that far is not installed again (AMB-21, `rolled-back`). `boot_id` is that of the boot
+    that installed it.
     """
 
     sha256: str
     os_name: str | None
     os_version: str | None
     reached: bool = False
+    boot_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +112,8 @@ class AgentState:
     `checkpoint`: the platform's token that leads back to the earlier configuration, while one
     may have to be undone. `content_sha256`: digest (hex) of the onboarding information applied,
     for CONFIRMING. `attempt` counts from 1. `clock_floor`: the last reading taken while the
-    clock was accurate.
+    clock was accurate. `switch_cleared`: a step of this attempt turned the SZTP switch off, so
+    undoing the attempt turns it on again (RFC 8572, 5.6: what is left must not hinder the next).
     """
 
     state: State = State.FACTORY
@@ -147,6 +131,7 @@ class AgentState:
     clock_floor: datetime | None = None
     last_reason: Reason | None = None
     earlier_refusals: dict[str, int] = field(default_factory=dict)
+    switch_cleared: bool = False
 
 
 def advance(current: AgentState, state: State, *, now: datetime, **changes: object) -> AgentState:

@@ -263,7 +263,9 @@ class Downloader(Protocol):
 class PlatformFacts:
     """What the platform says of the device as it runs now; None where it does not know.
 
-    `on_trial`: the running image was booted on trial and is not marked good yet.
+    `on_trial`: the running image was booted on trial and is not marked good yet. `boot_id`
+    differs from boot to boot (Linux: /proc/sys/kernel/random/boot_id): it tells an image that
+    was rolled back from one whose reboot has not happened yet.
     """
 
     serial_number: str | None
@@ -272,6 +274,7 @@ class PlatformFacts:
     os_version: str | None
     image_sha256: bytes | None
     on_trial: bool
+    boot_id: str | None = None
 
 
 class ScriptStage(StrEnum):
@@ -420,6 +423,26 @@ class StateStore(Protocol):
         """Make the marker; harmless if it is there."""
         ...
 
+    def clear_provisioned(self) -> None:
+        """Remove the marker; harmless if it is not there. Only the resets do this."""
+        ...
+
+    def enable(self) -> None:
+        """Turn the SZTP switch on (5.1), durably; harmless if it is on."""
+        ...
+
+    def disable(self) -> None:
+        """Turn the SZTP switch off (5.1), durably; harmless if it is off."""
+        ...
+
+    def forget(self, level: ResetLevel) -> None:
+        """Remove what a reset removes beside the document; safe to repeat.
+
+        Weak: nothing but leftovers. Deep: history and refused bundles too. The document itself
+        and the two markers are the caller's business.
+        """
+        ...
+
     def keep_refused(self, artifacts: Artifacts, reason: Reason, origin: str) -> None:
         """Keep a refused bundle for `inspect`, within bounds; never fails the caller."""
         ...
@@ -434,6 +457,8 @@ class OutcomeKind(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     NOTHING_TO_DO = "nothing-to-do"
+    STOPPED = "stopped"  # by a signal, state kept
+    GAVE_UP = "gave-up"  # the time of `give-up` is over
 
 
 @dataclass(frozen=True, slots=True)
