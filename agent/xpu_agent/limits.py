@@ -72,5 +72,11 @@ HISTORY_BYTES = 256 * KIB
 REFUSED_BUNDLES = 3
 REFUSED_BYTES = 8 * MIB
 
+# Our own files.
+CONFIG_FILE_BYTES = 256 * KIB  # one configuration file
+CONFIG_DEPTH = 8
+STATE_BYTES = 256 * KIB
+LOG_LINE_BYTES = 900  # one kmsg record
+
 # Nonces (RFC 8572, 7.3: 16 to 32 octets sent; RFC 8366, 5.3: 8 to 32 in a voucher).
 NONCE_BYTES = 32
