@@ -16,11 +16,14 @@ def sync_directory(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+def write_atomically(
+    path: Path, content: bytes, *, mode: int = 0o600, durable: bool = True
+) -> None:
     """Replace `path` with `content`, durably: temporary file beside it, fsync, rename, fsync.
 
-    `mode` is set exactly, whatever the umask. Raises OSError; then the old content stands and no
-    temporary file is left.
+    `mode` is set exactly, whatever the umask. Without `durable` a reader still sees the old
+    content or the new, but a power cut may lose both: for files that end with the boot anyway.
+    Raises OSError; then the old content stands and no temporary file is left.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -31,7 +34,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             view = memoryview(content)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         temporary.replace(path)
@@ -39,7 +43,27 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder, and those above it (0755), durably; what is there stays as it is.
+
+    `mode` is set exactly, whatever the umask. Raises OSError.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent, 0o755)
+    try:
+        folder.mkdir(mode)
+    except FileExistsError:
+        if folder.is_dir():
+            return
+        raise
+    folder.chmod(mode)
+    sync_directory(folder.parent)
 
 
 def remove_durably(path: Path) -> None:
