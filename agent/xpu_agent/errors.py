@@ -72,6 +72,7 @@ class Reason(StrEnum):
     FLAG_STILL_ON = "flag-still-on"
     INITIAL_REPORT_FAILED = "initial-report-failed"
     FINAL_REPORT_FAILED = "final-report-failed"
+    PLATFORM_FAILED = "platform-failed"
     # The agent itself.
     UNDO_FAILED = "undo-failed"
     STATE_CORRUPT = "state-corrupt"
@@ -169,6 +170,7 @@ _EXIT_CODES: dict[Reason, ExitCode] = {
             Reason.CONFIG_DISK_FULL,
             Reason.INITIAL_REPORT_FAILED,
             Reason.FINAL_REPORT_FAILED,
+            Reason.PLATFORM_FAILED,
         ),
         ExitCode.EXECUTION_FAILED,
     ),
