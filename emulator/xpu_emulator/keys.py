@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Private keys of the emulator and raw signatures with them (RFC 5280, 4.1.1.2; RFC 4055; RFC 8410).
+"""Private keys of the emulator and raw signatures (RFC 5280, 4.1.1.2; RFC 4055; RFC 8410).
 
 Signing happens on octets, not through a certificate builder, so that any combination of key,
 hash and padding can be made, also ones a careful library would not offer.
