@@ -3,7 +3,7 @@
 
 The order of effects, each durable arrow (see `lifecycle`) before what it announces:
 
-1. JUDGED; `bootstrap-initiated`, which needs its 204, to a trusted server.
+1. `bootstrap-initiated`, which needs its 204, to a trusted server.
 2. `parsing-...`; the document was parsed and judged as a whole before anything is done.
 3. What a power cut left unconfirmed: the same content needs its final report only; other content
    is undone first.
@@ -140,7 +140,7 @@ def initiate(ports: Ports, reporter: Reporter) -> None:
 
 
 def execute(onboarding: TrustedOnboarding, bench: Bench) -> Outcome:
-    """Act on the information: COMPLETED, or REBOOTING for an image.
+    """Act on the information: COMPLETED, or REBOOTING for an image. The document says JUDGED.
 
     Raises:
         ExecutionError: a step failed; it is undone and the enclosing loop may go on.
@@ -165,7 +165,6 @@ class _Execution:
     def run(self) -> Outcome:
         """See `execute`."""
         journal = self._journal
-        journal.advance(State.JUDGED)
         initiate(self._ports, self._reporter)
         with self._stage(Stage.PARSING) as parsing:
             for warning in self._onboarding.evidence.warnings:

@@ -48,7 +48,7 @@ def lead_back(ports: Ports, journal: Journal) -> None:
 
 
 def finish(ports: Ports, journal: Journal) -> Outcome:
-    """PROVISIONED, the marker, then the image is marked good; each safe to repeat."""
+    """PROVISIONED at once, then what follows from it."""
     journal.forget_refusals()
     journal.advance(
         State.PROVISIONED,
@@ -58,12 +58,23 @@ def finish(ports: Ports, journal: Journal) -> Outcome:
         failures=0,
         last_reason=None,
     )
-    ports.store.mark_provisioned()
+    keep_provisioned(ports)
+    return Outcome(OutcomeKind.COMPLETED)
+
+
+def keep_provisioned(ports: Ports) -> None:
+    """Mark the running image good, then make the marker; safe to repeat.
+
+    The marker comes last: it keeps the agent from being started at all, so nothing that is still
+    owed may stand behind it. An image that can't be marked good gets another chance at the next
+    start, where it would be rolled back otherwise.
+    """
     try:
         ports.platform.mark_good()
     except ExecutionError as error:
         ports.events.emit(Note("mark-good-failed", error.message, warning=True))
-    return Outcome(OutcomeKind.COMPLETED)
+    else:
+        ports.store.mark_provisioned()
 
 
 def reboot(ports: Ports) -> Outcome:
