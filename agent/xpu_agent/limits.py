@@ -22,6 +22,7 @@ CONFIGURATION_BYTES = 4 * MIB
 JSON_DEPTH = 16
 XML_DEPTH = 16
 DER_DEPTH = 32
+DER_NODES = 524288  # elements of one DER structure; a full CRL has seven for each entry
 DOCUMENT_NODES = 4096  # members and elements of one JSON or XML document
 STRING_CHARS = 4096  # one text leaf other than binary ones
 URI_CHARS = 2048
