@@ -145,9 +145,9 @@ class Channel:
         size = max(1, self._rate // 10)
         for start in range(0, len(view), size):
             piece = view[start : start + size]
+            self.pause(len(piece) / self._rate)
             self._sock.sendall(piece)
             self.sent += len(piece)
-            self.pause(len(piece) / self._rate)
 
     def send_file(self, file: BinaryIO, start: int, stop: int) -> None:
         """Send a part of a file, by the kernel alone where there is neither TLS nor throttle."""

@@ -235,14 +235,12 @@ class HttpListener:
                 thread.start()
 
     def _serve(self, raw: socket.socket, peer: str) -> None:
-        sock = raw
         try:
             raw.settimeout(_IDLE_SECONDS)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected = self._connect(raw, peer)
             if connected is not None:
-                sock, connection = connected
-                self._converse(sock, connection)
+                self._converse(*connected)
         except (OSError, BadRequestError):
             pass  # the client's end or ours; what was said before is recorded
         except Exception as error:  # noqa: BLE001  # a handler's fault is raised on close
@@ -250,7 +248,7 @@ class HttpListener:
                 self._failures.append(error)
         finally:
             with self._lock:
-                self._live.pop(threading.current_thread(), None)
+                sock = self._live.pop(threading.current_thread())
             _close(sock)
 
     def _record(self, connection: Connection) -> None:
@@ -290,14 +288,14 @@ class HttpListener:
             tls.do_handshake()
         except (OSError, ValueError) as error:
             self._record(Connection(peer, self._handshake.sni, problem=str(error)))
-            _close(tls)
             return None
+        certificate = tls.getpeercert(binary_form=True)
         connection = Connection(
             peer,
             self._handshake.sni,
             tls.version(),
-            tls.getpeercert(binary_form=True),
-            _client_chain(tls),
+            certificate,
+            _client_chain(tls) if certificate is not None else (),
         )
         self._record(connection)
         return tls, connection

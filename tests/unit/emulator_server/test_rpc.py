@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding as Form
 from cryptography.x509.oid import NameOID
 from tests.unit.emulator_server.certificates import degenerate, issue, pki
+
 from xpu_emulator import rpc
 from xpu_emulator.rpc import Encoding, ErrorTag, InputError, ProgressType
 
