@@ -22,7 +22,7 @@ from xpu_emulator.keys import (
     sign_octets,
     signature_algorithm,
 )
-from xpu_emulator.wrong import Wrong, flip_last_bit, spoil_encoding
+from xpu_emulator.wrong import Wrong, flip_last_bit, require_scope, spoil_encoding
 
 SignerIdentifier = Literal["issuer-serial", "ski"]
 
@@ -38,6 +38,21 @@ _DIGEST_OIDS = {
     "sha384": "2.16.840.1.101.3.4.2.2",
     "sha512": "2.16.840.1.101.3.4.2.3",
 }
+_CERTIFICATE_DEFECTS = (Wrong.CERTIFICATE_NOT_X509, Wrong.CERTIFICATES_OUT_OF_ORDER)
+_ATTRIBUTE_DEFECTS = frozenset(
+    {
+        Wrong.TAMPERED_SIGNED_ATTRIBUTES,
+        Wrong.WRONG_MESSAGE_DIGEST,
+        Wrong.MISSING_MESSAGE_DIGEST,
+        Wrong.TWO_MESSAGE_DIGESTS,
+        Wrong.TWO_MESSAGE_DIGEST_VALUES,
+        Wrong.WRONG_CONTENT_TYPE_ATTRIBUTE,
+        Wrong.MISSING_CONTENT_TYPE_ATTRIBUTE,
+        Wrong.TWO_CONTENT_TYPE_ATTRIBUTES,
+        Wrong.UNSORTED_SIGNED_ATTRIBUTES,
+        Wrong.SIGNED_WITH_IMPLICIT_TAG,
+    }
+)
 
 
 class ContentType(StrEnum):
@@ -64,9 +79,15 @@ class Signer:
     signing_time: datetime | None = None
     wrong: Wrong | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse defects of attributes that aren't there."""
+        if self.wrong in _ATTRIBUTE_DEFECTS and not self.signed_attributes:
+            raise ValueError(f"the defect {self.wrong} needs signed attributes")
+
 
 def plain(content: bytes, content_type: str, *, wrong: Wrong | None = None) -> bytes:
     """An unsigned ContentInfo: content type 42, 43 or id-data around the octets."""
+    require_scope(wrong, "encoding")
     return spoil_encoding(content_info(content_type, der.octet_string(content)), wrong)
 
 
@@ -117,6 +138,7 @@ def signed_by(
     `wrong` here is what's wrong with the whole; what's wrong with one signature is that
     signer's own `wrong`.
     """
+    require_scope(wrong, "encoding", "signature")
     parties = [each if isinstance(each, Signer) else Signer(each) for each in signers]
     if wrong is Wrong.ATTRIBUTES_AS_CONTENT:
         content = _signed_attributes(content, content_type, parties[0])
@@ -157,6 +179,8 @@ def certificates_only(
 
     The form of the owner certificate (RFC 8572, 3.2) and of trust anchors.
     """
+    if wrong not in _CERTIFICATE_DEFECTS:
+        require_scope(wrong, "encoding")
     status = list(ocsps)
     body = _signed_data(
         version=5 if status else 1,
@@ -202,6 +226,8 @@ def _signed_data(
     if certificates:
         # A certificate listed twice stands once in a set.
         ordered = sorted(set(certificates), reverse=wrong is Wrong.CERTIFICATES_OUT_OF_ORDER)
+        if wrong is Wrong.CERTIFICATES_OUT_OF_ORDER and len(ordered) < 2:
+            raise ValueError(f"the defect {wrong} needs two certificates")
         parts.append(der.tlv(0xA0, b"".join(ordered)))
     if revocation:
         parts.append(der.set_of(revocation, tag=0xA1))

@@ -16,7 +16,7 @@ from xpu_emulator import der
 from xpu_emulator.cms import ContentType, content_info, issuer_and_serial
 from xpu_emulator.identity import Identity
 from xpu_emulator.keys import hash_algorithm
-from xpu_emulator.wrong import Wrong, flip_last_bit, spoil_encoding
+from xpu_emulator.wrong import Wrong, flip_last_bit, require_scope, spoil_encoding
 
 RsaTransport = Literal["oaep", "oaep-sha256", "pkcs1v15"]
 WrapAs = Literal["signed-data", "content-info", "signed-content-info"]
@@ -59,6 +59,9 @@ def enveloped(
     GCM makes an AuthEnvelopedData. RSA recipients get a transported key, EC recipients an
     agreed one (ephemeral-static, standard DH, `kdf` the hash of its key derivation).
     """
+    require_scope(wrong, "encoding", "envelope")
+    if wrong in {Wrong.TAMPERED_MAC, Wrong.SHORT_MAC} and cipher not in _GCM:
+        raise ValueError(f"the defect {wrong} needs an authenticating cipher, one with gcm")
     if content_type is None:
         content_type, content = _unwrap(content, wrap_as)
     if wrong is Wrong.NESTED_ENVELOPE:
@@ -175,7 +178,8 @@ def _encrypted_content_info(
     content_type: str, algorithm: bytes, ciphertext: bytes, wrong: Wrong | None
 ) -> bytes:
     if wrong is Wrong.TAMPERED_CIPHERTEXT:
-        ciphertext = flip_last_bit(ciphertext)
+        # In CBC this bit comes back in the last octet of padding, which is then never right.
+        ciphertext = flip_last_bit(ciphertext[:-16]) + ciphertext[-16:]
     return der.sequence(der.oid(content_type), algorithm, der.tlv(0x80, ciphertext))
 
 

@@ -171,6 +171,18 @@ SIGNATURE_DEFECTS = tuple(each for each in Wrong if each.scope == "signature")
 ENVELOPE_DEFECTS = tuple(each for each in Wrong if each.scope == "envelope")
 
 
+def require_scope(wrong: Wrong | None, *scopes: str) -> None:
+    """Refuse a defect that would do nothing here: a test that uses it would prove nothing.
+
+    Raises:
+        ValueError: the defect belongs to another kind of artifact.
+    """
+    if wrong is not None and wrong.scope not in scopes:
+        raise ValueError(
+            f"the defect {wrong} is one of {wrong.scope}, not of {' or '.join(scopes)}"
+        )
+
+
 def spoil_encoding(content_info: bytes, wrong: Wrong | None) -> bytes:
     """Apply an encoding defect to a right ContentInfo; other defects leave it alone."""
     match wrong:
