@@ -17,6 +17,14 @@ from typing import TypeVar
 
 from xpu_agent.artifacts.bundle import Artifacts
 from xpu_agent.artifacts.cms import EnvelopedData
+from xpu_agent.artifacts.conveyed_info import (
+    BootImage,
+    ConfigurationHandling,
+    Encoding,
+    HashAlgorithm,
+    ImageVerification,
+    OnboardingInformation,
+)
 from xpu_agent.artifacts.rpc import BootstrappingRequest, BootstrappingResponse
 from xpu_agent.device import ClockReading, DeviceFacts, RunningImage
 from xpu_agent.errors import (
@@ -51,6 +59,7 @@ from xpu_agent.ports import (
     WorkflowSettings,
 )
 from xpu_agent.progress import ProgressReport, ProgressType, ReportingLevel, SshHostKey
+from xpu_agent.trust.signed_data import ConveyedEvidence, TrustedBy, TrustedOnboarding
 from xpu_agent.trust.state import Hop, ProvisionalHop, TrustedHop
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
@@ -258,6 +267,9 @@ class MemoryPlatform:
         self.rearmed = 0
         self.sinks: list[MemorySink] = []
         self.undone: list[str] = []
+        # What else happens on the device just after these.
+        self.after_configuration: Callable[[], None] = lambda: None
+        self.after_script: Callable[[], None] = lambda: None
 
     def power_on(self) -> None:
         if self.boots_at_power_on:
@@ -313,6 +325,7 @@ class MemoryPlatform:
             self._disk.configuration = merged
             if b"disable" in content:
                 self._disk.disabled = True
+        self.after_configuration()
         return ["deprecated statement"] if b"deprecated" in content else []
 
     def undo(self, checkpoint: str) -> None:
@@ -348,6 +361,7 @@ class MemoryPlatform:
                         ScriptVerdict.ERROR, output, f"time limit of {seconds} s", timed_out=True
                     )
         self._power.moment(f"after script {stage}")
+        self.after_script()
         verdicts = {0: ScriptVerdict.OK, 75: ScriptVerdict.WARNING}
         verdict = verdicts.get(status, ScriptVerdict.ERROR)
         return ScriptResult(verdict, output, f"exit status {status}")
@@ -387,7 +401,7 @@ class NoKeys:
         raise NotImplementedError
 
     def decrypt(self, enveloped: EnvelopedData) -> bytes:
-        raise DecryptionError("no recipient is this device")
+        raise DecryptionError(f"none of {len(enveloped.recipients)} recipients is this device")
 
 
 # --- time and events -------------------------------------------------------------------------
@@ -685,3 +699,49 @@ def answer(
 ) -> BootstrappingResponse:
     """The output of `get-bootstrapping-data`."""
     return BootstrappingResponse(artifacts, level)
+
+
+def trusted(
+    information: OnboardingInformation,
+    content: bytes = b"content",
+    *,
+    by: TrustedBy = TrustedBy.SERVER,
+    warnings: tuple[str, ...] = (),
+) -> TrustedOnboarding:
+    """Onboarding information as `judge` gives it; `content` stands for the document's octets."""
+    evidence = ConveyedEvidence(Encoding.JSON, hashlib.sha256(content).digest(), warnings)
+    return TrustedOnboarding(information, by, evidence)
+
+
+def onboarding(
+    *,
+    image: BootImage | None = None,
+    pre: bytes | None = None,
+    configuration: bytes | None = None,
+    handling: ConfigurationHandling = ConfigurationHandling.MERGE,
+    post: bytes | None = None,
+) -> OnboardingInformation:
+    """Onboarding information of the parts given."""
+    return OnboardingInformation(
+        boot_image=image,
+        pre_configuration_script=pre,
+        configuration=configuration,
+        configuration_handling=None if configuration is None else handling,
+        post_configuration_script=post,
+    )
+
+
+def boot_image(
+    octets: bytes | None = None,
+    *,
+    os_name: str | None = None,
+    os_version: str | None = None,
+    uris: tuple[str, ...] = ("https://files/image",),
+) -> BootImage:
+    """Criteria for an image; `octets` are those it must have."""
+    verifications = (
+        ()
+        if octets is None
+        else (ImageVerification(HashAlgorithm.SHA_256, hashlib.sha256(octets).digest()),)
+    )
+    return BootImage(os_name, os_version, uris, verifications)
