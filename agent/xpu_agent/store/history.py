@@ -110,6 +110,7 @@ class HistoryListener:
         self._monotonic = monotonic
         self._began = monotonic()
         self._attempt = 0
+        self._open = False  # an attempt has begun and not ended
         self._facts: dict[str, object] = {}
         self._refusals: list[dict[str, object]] = []
         self._failed = False
@@ -147,9 +148,11 @@ class HistoryListener:
                     self._refuse(reason=str(event.reason), message=event.message)
             case ports.StageFinished(reason=reason) if reason is not None:
                 self._facts["failed-stage"] = str(event.stage)
-            case ports.Waiting():
+            case ports.Waiting() if self._open:
+                # It is said again and again while waiting; the attempt ended once.
                 self._write("attempt", "waiting", event.reason, event.message)
                 self._start(self._attempt)
+                self._open = False
             case ports.RunEnded(outcome=outcome):
                 if outcome.kind is not ports.OutcomeKind.NOTHING_TO_DO:
                     self._write("run", str(outcome.kind), outcome.reason, outcome.message)
@@ -158,6 +161,7 @@ class HistoryListener:
 
     def _start(self, attempt: int) -> None:
         self._attempt = attempt
+        self._open = True
         self._began = self._monotonic()
         self._facts = {}
         self._refusals = []
