@@ -69,6 +69,7 @@ _GCM = {
     "2.16.840.1.101.3.4.1.46": 32,
 }
 _BLOCK = 16
+_TAG_MIN = 12  # octets; RFC 5084, 3.2
 
 
 class _GcmParameters(core.Sequence):  # type: ignore[misc]  # asn1crypto is untyped
@@ -146,22 +147,29 @@ def _content_cipher(enveloped: EnvelopedData) -> _ContentCipher:
         raise DecryptionError(
             f"the artifact is encrypted by an algorithm that is not supported: {algorithm.oid}"
         )
+    read = _gcm_nonce if authenticated else _cbc_vector
     try:
-        if authenticated:
-            parameters = _GcmParameters.load(_parameters(algorithm), strict=True)
-            nonce = bytes(parameters["nonce"].native)
-            tag_octets = int(parameters["icv_octets"].native)
-            if not 12 <= tag_octets <= _BLOCK or tag_octets != len(enveloped.mac or b""):
-                raise ValueError(tag_octets)
-        else:
-            nonce = bytes(core.OctetString.load(_parameters(algorithm), strict=True).native)
-            if len(nonce) != _BLOCK:
-                raise ValueError(nonce)
+        nonce = read(_parameters(algorithm), enveloped.mac or b"")
     except (ValueError, TypeError, KeyError) as error:
         raise DecryptionError(
             "the encrypted artifact has no usable parameters of its cipher"
         ) from error
     return _ContentCipher(table[algorithm.oid], nonce, authenticated)
+
+
+def _gcm_nonce(der: bytes, tag: bytes) -> bytes:
+    parameters = _GcmParameters.load(der, strict=True)
+    octets = int(parameters["icv_octets"].native)
+    if not _TAG_MIN <= octets <= _BLOCK or octets != len(tag):
+        raise ValueError("the tag has another length than the parameters say")
+    return bytes(parameters["nonce"].native)
+
+
+def _cbc_vector(der: bytes, _tag: bytes) -> bytes:
+    vector = bytes(core.OctetString.load(der, strict=True).native)
+    if len(vector) != _BLOCK:
+        raise ValueError("the initialization vector is not one block long")
+    return vector
 
 
 def _parameters(algorithm: AlgorithmIdentifier) -> bytes:
@@ -203,19 +211,22 @@ def _transported(recipient: KeyTransRecipient, key: rsa.RSAPrivateKey) -> bytes 
 
 
 def _oaep(algorithm: AlgorithmIdentifier) -> padding.OAEP:
-    """RFC 4055, 4.1; absent parameters mean SHA-1 throughout."""
     try:
-        encoded = algorithm.parameters or b"\x30\x00"
-        parameters = algos.RSAESOAEPParams.load(encoded, strict=True)
-        digest = _HASHES[parameters["hash_algorithm"]["algorithm"].native]()
-        mask = parameters["mask_gen_algorithm"]
-        source = parameters["p_source_algorithm"]
-        if mask["algorithm"].native != "mgf1" or source["algorithm"].native != "p_specified":
-            raise ValueError(mask)
-        mask_digest = _HASHES[mask["parameters"]["algorithm"].native]()
-        label = bytes(source["parameters"].native)
+        return _read_oaep(algorithm.parameters or b"\x30\x00")
     except (ValueError, TypeError, KeyError) as error:
         raise DecryptionError("the artifact's key has unsupported OAEP parameters") from error
+
+
+def _read_oaep(der: bytes) -> padding.OAEP:
+    """RFC 4055, 4.1; what is absent means SHA-1 and an empty label."""
+    parameters = algos.RSAESOAEPParams.load(der, strict=True)
+    digest = _HASHES[parameters["hash_algorithm"]["algorithm"].native]()
+    mask = parameters["mask_gen_algorithm"]
+    source = parameters["p_source_algorithm"]
+    if mask["algorithm"].native != "mgf1" or source["algorithm"].native != "p_specified":
+        raise ValueError("another mask or label than RFC 4055 knows")
+    mask_digest = _HASHES[mask["parameters"]["algorithm"].native]()
+    label = bytes(source["parameters"].native)
     return padding.OAEP(mgf=padding.MGF1(mask_digest), algorithm=digest, label=label or None)
 
 
@@ -258,7 +269,7 @@ def _decrypt_content(
     algorithm = algorithms.AES(content_key)
     try:
         if cipher.authenticated:
-            mode = modes.GCM(cipher.nonce, enveloped.mac, min_tag_length=12)
+            mode = modes.GCM(cipher.nonce, enveloped.mac, min_tag_length=_TAG_MIN)
             opened = Cipher(algorithm, mode).decryptor()
             opened.authenticate_additional_data(enveloped.authenticated_attributes or b"")
             return opened.update(enveloped.encrypted_content) + opened.finalize()

@@ -175,6 +175,7 @@ class _HttpFile:
             f"{parts.scheme}://{resolve.display(self._host, self._port)}{parts.path[:_SHOWN_CHARS]}"
         )
         self._validator: str | None = None
+        self._served = False  # whether the file was ever found here
 
     def read(self, transfer: _Transfer) -> None:
         """Bring the whole file. Raises ExecutionError, or what the sink raises."""
@@ -182,8 +183,7 @@ class _HttpFile:
             try:
                 self._attempt(transfer)
             except (_BrokenError, http.client.HTTPException, OSError) as error:
-                answered = transfer.done > 0
-                if retry >= (limits.IMAGE_RETRIES if answered else _UNANSWERED_RETRIES):
+                if retry >= (limits.IMAGE_RETRIES if self._served else _UNANSWERED_RETRIES):
                     raise _unreachable(self._why(error)) from error
                 self._clock.wait(min(_RETRY_SECONDS * 2**retry, _RETRY_MAX_SECONDS))
             else:
@@ -199,8 +199,11 @@ class _HttpFile:
             with client.getresponse() as response:
                 paced.header_read()
                 self._accept(response, transfer, offset)
-                self._receive(response, transfer)
-            client.close()
+                self._served = True
+                transfer.fill(response.readinto)
+            paced.raise_failure()
+            if transfer.total is not None and transfer.done != transfer.total:
+                raise _BrokenError(f"{transfer.done} octets of {transfer.total} arrived")
 
     def _headers(self, offset: int) -> dict[str, str]:
         headers = {"Host": self._authority(), "User-Agent": "xpu-agent", "Connection": "close"}
@@ -277,11 +280,6 @@ class _HttpFile:
             # Not the part that was asked for: the next try takes the whole file.
             self._validator = None
             raise _BrokenError("the server sent another part of the file")
-
-    def _receive(self, response: http.client.HTTPResponse, transfer: _Transfer) -> None:
-        transfer.fill(response.readinto)
-        if transfer.total is not None and transfer.done != transfer.total:
-            raise _BrokenError(f"{transfer.done} octets of {transfer.total} arrived")
 
     def _why(self, error: Exception) -> str:
         match error:

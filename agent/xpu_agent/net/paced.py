@@ -40,6 +40,11 @@ class PacedSocket:
         """The header of the answer is complete; from here on the pace rules."""
         self._raw.header_read()
 
+    def raise_failure(self) -> None:
+        """After the last octet: raises the OSError that made it the last, if there was one."""
+        if self._raw.failure is not None:
+            raise self._raw.failure
+
     def close(self) -> None:
         """Nothing: `http.client` closes while the answer is still to be read, the owner after."""
 
@@ -51,6 +56,7 @@ class _PacedReader(io.RawIOBase):
         self._header_end: float | None = time.monotonic() + limits.STALL_SECONDS
         self._received = 0
         self._waited = 0.0
+        self.failure: OSError | None = None
 
     def readable(self) -> bool:
         return True
@@ -68,12 +74,24 @@ class _PacedReader(io.RawIOBase):
             self._connection.settimeout(max(self._header_end - started, 0.001))
             if started >= self._header_end:
                 raise TimeoutError
-        size = self._connection.recv_into(buffer)
+            size = self._connection.recv_into(buffer)
+        else:
+            size = self._receive_body(buffer, started)
         self._received += size
-        if self._header_end is None:
+        return size
+
+    def _receive_body(self, buffer: "WriteableBuffer", started: float) -> int:
+        if self.failure is not None:
+            return 0
+        try:
+            size = self._connection.recv_into(buffer)
             self._waited += time.monotonic() - started
             if self._waited >= limits.STALL_SECONDS:
                 if self._received < limits.STALL_BYTES:
-                    raise TimeoutError
+                    raise TimeoutError  # as the socket itself would
                 self._received, self._waited = 0, 0.0
+        except OSError as error:
+            # Raised here, it would take with it what is already in the caller's buffer.
+            self.failure = error
+            return 0
         return size
