@@ -10,10 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from xpu_agent import __version__
 from xpu_agent.errors import ExitCode, UsageError, XpuAgentError, exit_code
+
+if TYPE_CHECKING:
+    from xpu_agent.wiring import Options
 
 DEFAULT_CONFIG = "/etc/xpu-agent/agent.yaml"
 
@@ -66,8 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands and options."""
     parser = _Parser(
         prog="xpu-agent",
-        description="Onboards this device securely (RFC 8572): finds its bootstrap server, verifies "
-        "who may own it, installs what the owner signed.",
+        description="Onboards this device securely (RFC 8572): finds its bootstrap server, "
+        "verifies who may own it, installs what the owner signed.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -191,9 +194,19 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from xpu_agent.commands import inspect_offline
+    from xpu_agent.commands import inspection
 
-    return inspect_offline.run(_options(arguments), arguments)
+    return inspection.run(
+        _options(arguments),
+        conveyed_information=arguments.conveyed_information,
+        owner_certificate=arguments.owner_certificate,
+        ownership_voucher=arguments.ownership_voucher,
+        from_trusted_server=arguments.from_trusted_server,
+        nonce=arguments.nonce,
+        at=arguments.at,
+        clock_inaccurate=arguments.clock_inaccurate,
+        json_output=arguments.json,
+    )
 
 
 def _enable(arguments: argparse.Namespace) -> int:

@@ -83,6 +83,7 @@ REFUSED_BYTES = 8 * MIB
 
 # Our own files.
 CONFIG_FILE_BYTES = 256 * KIB  # one configuration file
+ANCHORS_FILE_BYTES = 1 * MIB  # one PEM file of anchors, a chain or a key
 CONFIG_DEPTH = 8
 STATE_BYTES = 256 * KIB
 LOG_LINE_BYTES = 900  # one kmsg record

@@ -13,19 +13,21 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from xpu_agent import limits
 from xpu_agent.artifacts.bundle import (
     ArtifactName,
     Artifacts,
-    UnverifiedBundle,
     assemble_bundle,
     open_artifacts,
 )
 from xpu_agent.artifacts.conveyed_info import OnboardingInformation, RedirectInformation
+from xpu_agent.config import AgentConfig
 from xpu_agent.device import ClockReading, DeviceFacts
 from xpu_agent.errors import ExitCode, MalformedError, Reason, UsageError, XpuAgentError
+from xpu_agent.facts import Identity, gather, read_anchors, read_identity, read_keys
 from xpu_agent.ports import DeviceKeys
 from xpu_agent.trust.signed_data import (
     CheckedStep,
@@ -38,6 +40,7 @@ from xpu_agent.trust.signed_data import (
     judge,
 )
 from xpu_agent.trust.state import TrustState
+from xpu_agent.wiring import Options, load_settings, make_clock
 
 _PEM = re.compile(
     rb"\s*-----BEGIN (CMS|PKCS7)-----\r?\n([A-Za-z0-9+/=\s]+)-----END \1-----\s*", re.ASCII
@@ -117,7 +120,7 @@ def inspect_artifacts(
         except XpuAgentError as error:
             return _stopped(Step.DECRYPT, error)
     try:
-        bundle: UnverifiedBundle = assemble_bundle(opened, plaintexts, facts.leniencies)
+        bundle = assemble_bundle(opened, plaintexts, facts.leniencies)
     except XpuAgentError as error:
         return _stopped(Step.PARSE, error)
     judgement = judge(
@@ -250,44 +253,88 @@ def as_text(answer: Mapping[str, object]) -> str:
 
 
 def run(
-    artifacts_paths: Mapping[ArtifactName, Path | None],
+    options: Options,
     *,
-    facts: DeviceFacts,
-    keys: DeviceKeys | None,
-    clock: ClockReading,
+    conveyed_information: str,
+    owner_certificate: str | None,
+    ownership_voucher: str | None,
     from_trusted_server: bool,
-    nonce: bytes | None,
+    nonce: str | None,
+    at: str | None,
+    clock_inaccurate: bool,
     json_output: bool,
-) -> ExitCode:
+) -> int:
     """The command: read, judge, print; 0 for `trusted` and `untrusted-redirect`, else 11.
 
     Raises:
-        UsageError: a file can't be read.
+        UsageError: a file can't be read, a nonce or time that is none.
+        ConfigurationError, IdentityError: the configuration, its anchors or identity.
     """
-    octets: dict[ArtifactName, bytes | None] = {}
-    inspection: Inspection | None = None
-    for name, path in artifacts_paths.items():
-        try:
-            octets[name] = None if path is None else read_artifact(path)
-        except MalformedError as error:
-            inspection = _stopped(Step.PARSE, error)
-    if inspection is None:
-        conveyed = octets[ArtifactName.CONVEYED_INFORMATION]
-        if conveyed is None:
-            raise UsageError("no conveyed information given")
+    loaded = load_settings(options)
+    config = loaded.config
+    identity = read_identity(config)
+    facts = gather(
+        config,
+        identity,
+        None,
+        voucher_anchors=read_anchors(config.trust.voucher_anchors),
+        server_anchors=(),
+        root=options.root,
+    )
+    clock = _clock(options, config, at, inaccurate=clock_inaccurate)
+    nonces = () if nonce is None else (_nonce(nonce),)
+    try:
+        octets = [
+            None if written is None else read_artifact(options.path(written))
+            for written in (conveyed_information, owner_certificate, ownership_voucher)
+        ]
+    except MalformedError as error:
+        inspection = _stopped(Step.PARSE, error)
+    else:
+        artifacts = Artifacts(octets[0] or b"", octets[1], octets[2])
         inspection = inspect_artifacts(
-            Artifacts(
-                conveyed,
-                octets.get(ArtifactName.OWNER_CERTIFICATE),
-                octets.get(ArtifactName.OWNERSHIP_VOUCHER),
-            ),
+            artifacts,
             facts=facts,
-            keys=keys,
+            keys=_keys_if_needed(config, identity, artifacts),
             clock=clock,
             from_trusted_server=from_trusted_server,
-            nonces=() if nonce is None else (nonce,),
+            nonces=nonces,
         )
     answer = as_json(inspection)
     text = json.dumps(answer, indent=2) if json_output else as_text(answer)
     sys.stdout.write(text + "\n")
     return ExitCode.NOTHING_TRUSTED if answer["verdict"] == "rejected" else ExitCode.OK
+
+
+def _keys_if_needed(
+    config: AgentConfig, identity: Identity | None, artifacts: Artifacts
+) -> DeviceKeys | None:
+    """The private key is read for encrypted input alone."""
+    try:
+        enveloped = open_artifacts(artifacts).enveloped
+    except XpuAgentError:
+        return None
+    return read_keys(config, identity) if enveloped else None
+
+
+def _clock(
+    options: Options, config: AgentConfig, at: str | None, *, inaccurate: bool
+) -> ClockReading:
+    if at is not None:
+        try:
+            moment = datetime.fromisoformat(at)
+        except ValueError as error:
+            raise UsageError(
+                f"--at {at!r} is no time", next_action="write it as 2026-11-27T12:00:00Z"
+            ) from error
+        return ClockReading(moment.replace(tzinfo=moment.tzinfo or UTC), accurate=True)
+    if inaccurate:
+        return ClockReading(datetime.now(UTC), accurate=False)
+    return make_clock(config, options.root).read()
+
+
+def _nonce(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UsageError("--nonce is no base64") from error

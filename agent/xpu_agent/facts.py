@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the device knows of itself (RFC 8572, 5.1), gathered from configuration and platform.
+
+Configuration comes first, then what the platform says, then the files every Linux has. For a slot
+the agent installed, the platform's record of that image answers for name and version instead.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xpu_agent import limits
+from xpu_agent.config import AgentConfig, FileKey, SerialNumberFrom, below_root, read_protected
+from xpu_agent.device import DeviceFacts, RunningImage
+from xpu_agent.errors import ConfigurationError, IdentityError, MalformedError, Reason
+from xpu_agent.ports import DeviceKeys, PlatformFacts
+
+_PEM = re.compile(
+    rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----", re.ASCII
+)
+_DMI = Path("/sys/class/dmi/id/product_name")
+_OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
+# What boards say that were never given a name.
+_FILLERS = frozenset({"", "unknown", "none", "default string", "system product name", "n/a"})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The IDevID: where its files are, and the certificates in them (DER, leaf first)."""
+
+    chain_path: Path
+    key_path: Path
+    chain: tuple[bytes, ...]
+    subject_serial_number: str | None
+
+    def issuer_of_leaf(self) -> bytes | None:
+        """The certificate of the CA that issued the leaf, where the chain has it."""
+        return self.chain[1] if len(self.chain) > 1 else None
+
+
+def read_identity(config: AgentConfig) -> Identity | None:
+    """The device's certificate chain, None where none is configured.
+
+    Raises:
+        IdentityError: `idevid-missing`: a file is missing, unreadable or holds something else.
+    """
+    from xpu_agent.artifacts.certificate import parse_certificate
+
+    path, key = config.identity.certificate, config.identity.private_key
+    if path is None:
+        return None
+    if key is None:
+        raise _missing(f"{path} has no key: identity.private-key is not set")
+    if not isinstance(key, FileKey):
+        raise _missing(f"{key} is a kind of key this version can't use")
+    try:
+        chain = _certificates(_read(path))
+        leaf = parse_certificate(chain[0])
+    except MalformedError as error:
+        raise _missing(f"{path} is no certificate chain in PEM: {error.message}") from error
+    return Identity(path, key.path, chain, leaf.subject_serial_number)
+
+
+def read_keys(config: AgentConfig, identity: Identity | None) -> DeviceKeys | None:
+    """The private keys of the identity, None where there is none.
+
+    Raises:
+        IdentityError: `idevid-missing`: a key is missing, unreadable, or not the certificate's.
+    """
+    from xpu_agent.keys.file import load_keys
+
+    if identity is None:
+        return None
+    other = config.identity.decryption_key
+    if other is not None and not isinstance(other, FileKey):
+        raise _missing(f"{other} is a kind of key this version can't use")
+    return load_keys(
+        identity.chain, _read(identity.key_path), None if other is None else _read(other.path)
+    )
+
+
+def read_anchors(paths: Sequence[Path]) -> tuple[bytes, ...]:
+    """The certificates (DER) in these PEM files.
+
+    Raises:
+        ConfigurationError: a file is missing, unreadable, writable by others, or no PEM.
+    """
+    from xpu_agent.artifacts.certificate import parse_certificate
+
+    anchors: list[bytes] = []
+    for path in paths:
+        try:
+            found = _certificates(read_protected(path, limits.ANCHORS_FILE_BYTES))
+            for der in found:
+                parse_certificate(der)
+        except FileNotFoundError as error:
+            raise ConfigurationError(f"the trust anchor {path} does not exist") from error
+        except MalformedError as error:
+            raise ConfigurationError(
+                f"the trust anchor {path} can't be read: {error.message}",
+                next_action="it must hold certificates in PEM",
+            ) from error
+        anchors += [der for der in found if der not in anchors]
+    if len(anchors) > limits.ANCHORS:
+        raise ConfigurationError(f"there are more than {limits.ANCHORS} trust anchors in one list")
+    return tuple(anchors)
+
+
+def gather(
+    config: AgentConfig,
+    identity: Identity | None,
+    platform: PlatformFacts | None,
+    *,
+    voucher_anchors: tuple[bytes, ...],
+    server_anchors: tuple[bytes, ...],
+    root: Path | None,
+) -> DeviceFacts:
+    """Everything together; `platform` is None where only artifacts are judged.
+
+    Raises:
+        IdentityError: the device has no serial number.
+    """
+    device = config.device
+    installed = platform is not None and platform.image_sha256 is not None
+    os_name, os_version = device.os_name, device.os_version
+    if platform is not None and (installed or os_name is None):
+        os_name = platform.os_name if installed else platform.os_name or os_name
+    if platform is not None and (installed or os_version is None):
+        os_version = platform.os_version if installed else platform.os_version or os_version
+    if not installed and platform is not None:
+        names = _os_release(root)
+        os_name = os_name or names.get("NAME")
+        os_version = os_version or names.get("VERSION_ID")
+    return DeviceFacts(
+        serial_number=_serial_number(config, identity, platform),
+        hw_model=device.hw_model or (platform.hw_model if platform else None) or _dmi(root),
+        running=RunningImage(os_name, os_version, platform.image_sha256 if platform else None),
+        idevid_chain=identity.chain if identity else (),
+        voucher_anchors=voucher_anchors,
+        server_anchors=server_anchors,
+        assertions=config.trust.assertions,
+        leniencies=config.accept,
+    )
+
+
+def _serial_number(
+    config: AgentConfig, identity: Identity | None, platform: PlatformFacts | None
+) -> str:
+    """By configuration, else from where configuration says it stands (AMB-23)."""
+    subject = identity.subject_serial_number if identity else None
+    of_platform = platform.serial_number if platform else None
+    found = config.device.serial_number
+    if found is None:
+        by_subject = config.device.serial_number_from is SerialNumberFrom.SUBJECT
+        found = (subject or of_platform) if by_subject else of_platform
+    if not found:
+        raise IdentityError(
+            Reason.IDEVID_MISSING,
+            "this device has no serial number",
+            next_action="set identity.certificate or device.serial-number",
+        )
+    return found
+
+
+def _certificates(pem: bytes) -> tuple[bytes, ...]:
+    import base64
+    import binascii
+
+    try:
+        found = tuple(
+            base64.b64decode(b"".join(match.group(1).split()), validate=True)
+            for match in _PEM.finditer(pem)
+        )
+    except binascii.Error as error:
+        raise MalformedError("its base64 does not decode") from error
+    if not found:
+        raise MalformedError("it holds no certificate in PEM")
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limits.ANCHORS_FILE_BYTES + 1)
+    except OSError as error:
+        raise _missing(f"{path} can't be read: {error.strerror}") from error
+    if len(content) > limits.ANCHORS_FILE_BYTES:
+        raise _missing(f"{path} is larger than {limits.ANCHORS_FILE_BYTES} octets")
+    return content
+
+
+def _missing(message: str) -> IdentityError:
+    return IdentityError(
+        Reason.IDEVID_MISSING,
+        message,
+        next_action="see identity: in the configuration; `xpu-agent check-config` checks it",
+    )
+
+
+def _os_release(root: Path | None) -> dict[str, str]:
+    """NAME and VERSION_ID of os-release(5), as far as they can be read."""
+    for path in _OS_RELEASE:
+        try:
+            text = below_root(root, path).read_text("utf-8")[: limits.CONFIG_FILE_BYTES]
+        except (OSError, UnicodeDecodeError):
+            continue
+        pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+        return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    return {}
+
+
+def _dmi(root: Path | None) -> str | None:
+    """The product name SMBIOS gives, None where it is a filler or not there."""
+    try:
+        text = below_root(root, _DMI).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return None if text.lower() in _FILLERS else text
