@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from xpu_agent.platforms.context import PlatformContext
 from xpu_agent.platforms.hooks import REQUIRED_VERBS
 from xpu_agent.platforms.registry import make_platform

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.conftest import Subject
+
 from xpu_agent.errors import ExecutionError, UndoError
 from xpu_agent.lifecycle import ResetLevel
 from xpu_agent.ports import ExpectedImage, Platform, ScriptStage, ScriptVerdict, VerifiedImage

@@ -343,7 +343,10 @@ def _high(descriptor: int) -> int:
 
 
 def _spawn(argv: Sequence[str], environment: Mapping[str, str], ends: Mapping[int, int]) -> int:
-    actions = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in ends.items()]
+    actions: list[tuple[int, ...]] = [
+        (os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()
+    ]
+    actions += [(os.POSIX_SPAWN_DUP2, end, number) for number, end in ends.items()]
     # Python ignores these two, and a child would inherit that.
     default = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for tries_left in range(_TEXT_BUSY_TRIES, -1, -1):
@@ -364,6 +367,16 @@ def _spawn(argv: Sequence[str], environment: Mapping[str, str], ends: Mapping[in
                 raise
             time.sleep(0.05)
     raise AssertionError  # the loop ends in a return or a raise
+
+
+def _inheritable() -> list[int]:
+    """What the agent's own parent left open for us; Python's own never pass through."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # numbers, not paths
+        with contextlib.suppress(OSError):
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
 
 
 def _signal_group(leader: int, number: int) -> None:
