@@ -37,20 +37,25 @@ from xpu_emulator.documents import (
 from xpu_emulator.envelope import CIPHERS, enveloped
 from xpu_emulator.identity import Identity
 from xpu_emulator.wrong import (
+    CONVEYED_DEFECTS,
     ENCODING_DEFECTS,
     ENVELOPE_DEFECTS,
     SIGNATURE_DEFECTS,
+    VOUCHER_DEFECTS,
     Wrong,
 )
+from xpu_emulator.wrong_documents import wrong_document
 
 __all__ = [
     "CIPHERS",
+    "CONVEYED_DEFECTS",
     "ENCODING_DEFECTS",
     "ENVELOPE_DEFECTS",
     "ONBOARDING",
     "REDIRECT",
     "SIGNATURE_DEFECTS",
     "VOUCHER",
+    "VOUCHER_DEFECTS",
     "ContentType",
     "Document",
     "Signer",
@@ -75,6 +80,7 @@ __all__ = [
     "signed_by",
     "voucher",
     "voucher_document",
+    "wrong_document",
 ]
 
 
@@ -94,8 +100,12 @@ def voucher(
 ) -> bytes:
     """An ownership voucher (RFC 8366, 5.4): the document in a SignedData.
 
+    `wrong` may be a defect of the voucher's document too; that one is signed as if it were right.
+
     The signer's chain without its root rides along unless `certificates` says otherwise.
     """
+    if wrong in VOUCHER_DEFECTS:
+        document, wrong = wrong_document(document, wrong), None
     content = document if isinstance(document, bytes) else conveyed_json(document)
     return signed(
         content,

@@ -179,7 +179,8 @@ def _encrypted_content_info(
 ) -> bytes:
     if wrong is Wrong.TAMPERED_CIPHERTEXT:
         # In CBC this bit comes back in the last octet of padding, which is then never right.
-        ciphertext = flip_last_bit(ciphertext[:-16]) + ciphertext[-16:]
+        last = min(16, len(ciphertext) - 1)
+        ciphertext = flip_last_bit(ciphertext[:-last]) + ciphertext[-last:]
     return der.sequence(der.oid(content_type), algorithm, der.tlv(0x80, ciphertext))
 
 

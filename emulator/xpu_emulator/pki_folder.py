@@ -27,6 +27,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from xpu_emulator.errors import EmulatorError
 from xpu_emulator.folders import make_new_folder, path_component, read_file, write_file
@@ -352,8 +353,8 @@ def _folders(parent: Path) -> list[str]:
     return sorted(each.name for each in parent.iterdir() if each.is_dir())
 
 
-def read_certificate(path: Path) -> x509.Certificate:
-    """The first certificate of a PEM file, or the one of a DER file.
+def read_certificate(path: Path) -> bytes:
+    """The first certificate of a PEM file, or the one of a DER file; in DER.
 
     Raises:
         EmulatorError: unreadable, or neither.
@@ -361,7 +362,9 @@ def read_certificate(path: Path) -> x509.Certificate:
     octets = read_file(path)
     try:
         if b"-----BEGIN" in octets:
-            return x509.load_pem_x509_certificate(octets)
-        return x509.load_der_x509_certificate(octets)
+            certificate = x509.load_pem_x509_certificate(octets)
+        else:
+            certificate = x509.load_der_x509_certificate(octets)
     except ValueError as error:
         raise EmulatorError(f"{path} holds no certificate") from error
+    return certificate.public_bytes(serialization.Encoding.DER)

@@ -165,10 +165,67 @@ class Wrong(StrEnum):
     NESTED_ENVELOPE = "nested-envelope", "envelope", "an envelope in the envelope"
     UNKNOWN_CIPHER = "unknown-cipher", "envelope", "a content encryption nobody knows"
 
+    # Conveyed information's document.
+    BOTH_KINDS = "both-kinds", "conveyed", "redirect and onboarding information at once"
+    NEITHER_KIND = "neither-kind", "conveyed", "an object without any member"
+    UNQUALIFIED_NAME = "unqualified-name", "conveyed", "the top member lacks its module's name"
+    CONFIGURATION_WITHOUT_HANDLING = (
+        "configuration-without-handling",
+        "conveyed",
+        "a configuration, and nothing says whether to merge or replace",
+    )
+    HANDLING_WITHOUT_CONFIGURATION = (
+        "handling-without-configuration",
+        "conveyed",
+        "how to apply a configuration that isn't there",
+    )
+    UNKNOWN_HANDLING = "unknown-handling", "conveyed", "a handling that is no enum value"
+    HASH_WITHOUT_COLONS = "hash-without-colons", "conveyed", "a hash value without its colons"
+    HASH_WITHOUT_URI = "hash-without-uri", "conveyed", "an image hash, but nowhere to load it from"
+    OTHER_IMAGE_HASH = "other-image-hash", "conveyed", "the hash of another image"
+    UNKNOWN_HASH_ALGORITHM = (
+        "unknown-hash-algorithm",
+        "conveyed",
+        "a hash algorithm of this module that the module doesn't define",
+    )
+    EMPTY_SERVER_LIST = "empty-server-list", "conveyed", "a redirect to nowhere"
+    SERVER_TWICE = "server-twice", "conveyed", "the same address twice in a redirect"
+    PORT_ZERO = "port-zero", "conveyed", "a redirect to port 0"
+    PORT_AS_TEXT = "port-as-text", "conveyed", "a port in quotation marks"
+    URL_AS_ADDRESS = "url-as-address", "conveyed", "a URL where a name or address belongs"
+
+    # A voucher's document.
+    OTHER_SERIAL_NUMBER = "other-serial-number", "voucher", "for another device"
+    MISSING_SERIAL_NUMBER = "missing-serial-number", "voucher", "for no device in particular"
+    OTHER_PINNED_CERT = "other-pinned-cert", "voucher", "pins a certificate of somebody else"
+    BROKEN_PINNED_CERT = "broken-pinned-cert", "voucher", "pins octets that are no certificate"
+    MISSING_PINNED_CERT = "missing-pinned-cert", "voucher", "pins nothing"
+    OTHER_IDEVID_ISSUER = "other-idevid-issuer", "voucher", "names another issuer of the IDevID"
+    MISSING_CREATED_ON = "missing-created-on", "voucher", "no date of creation"
+    CREATED_IN_FUTURE = "created-in-future", "voucher", "created in the year 2999"
+    EXPIRED = "expired", "voucher", "expired in the year 2001"
+    NONCE_AND_EXPIRY = "nonce-and-expiry", "voucher", "a nonce and an expiry date at once"
+    OTHER_NONCE = "other-nonce", "voucher", "a nonce the device never sent"
+    MISSING_ASSERTION = "missing-assertion", "voucher", "no assertion"
+    UNKNOWN_ASSERTION = "unknown-assertion", "voucher", "an assertion that is no enum value"
+    BOOLEAN_AS_TEXT = "boolean-as-text", "voucher", 'revocation checks as the text "true"'
+
+    # Any document.
+    UNKNOWN_MEMBER = "unknown-member", "document", "a member the YANG module doesn't define"
+    MEMBER_TWICE = "member-twice", "document", "the top member stands twice"
+    NOT_UTF8 = "not-utf8", "document", "octets that are not UTF-8"
+    BYTE_ORDER_MARK = "byte-order-mark", "document", "a byte order mark in front"
+    CUT_SHORT = "cut-short", "document", "the document's closing brackets are missing"
+    NESTED_TOO_DEEP = "nested-too-deep", "document", "a thousand lists in each other"
+    TEXT_BEHIND = "text-behind", "document", "text behind the document's end"
+    BROKEN_BASE64 = "broken-base64", "document", "a binary with characters base64 doesn't have"
+
 
 ENCODING_DEFECTS = tuple(each for each in Wrong if each.scope == "encoding")
 SIGNATURE_DEFECTS = tuple(each for each in Wrong if each.scope == "signature")
 ENVELOPE_DEFECTS = tuple(each for each in Wrong if each.scope == "envelope")
+CONVEYED_DEFECTS = tuple(each for each in Wrong if each.scope in {"conveyed", "document"})
+VOUCHER_DEFECTS = tuple(each for each in Wrong if each.scope in {"voucher", "document"})
 
 
 def require_scope(wrong: Wrong | None, *scopes: str) -> None:
