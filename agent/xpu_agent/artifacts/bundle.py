@@ -9,9 +9,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from xpu_agent.artifacts.cms import CertificateBag, EnvelopedData, SignedData
-from xpu_agent.artifacts.voucher import UnverifiedVoucher
+from xpu_agent.artifacts import der
+from xpu_agent.artifacts.cms import (
+    OID_CONVEYED_JSON,
+    OID_CONVEYED_XML,
+    OID_DATA,
+    OID_SIGNED_DATA,
+    CertificateBag,
+    EnvelopedData,
+    PlainContent,
+    SignedData,
+    parse_content_info,
+    parse_signed_data,
+)
+from xpu_agent.artifacts.voucher import UnverifiedVoucher, parse_voucher
 from xpu_agent.device import Leniency
+from xpu_agent.errors import MalformedError
 
 
 class ArtifactName(StrEnum):
@@ -70,10 +83,21 @@ class UnverifiedBundle:
 def open_artifacts(artifacts: Artifacts) -> OpenedArtifacts:
     """First step: structure of the outer layers.
 
+    Beside plain unsigned conveyed information the other two are not looked at (AMB-19).
+
     Raises:
         MalformedError: see `cms.parse_content_info`.
     """
-    raise NotImplementedError
+    enveloped: dict[ArtifactName, EnvelopedData] = {}
+    for name, octets in _present(artifacts):
+        match _parse_outer(octets, name):
+            case EnvelopedData() as envelope:
+                enveloped[name] = envelope
+            case PlainContent() if name is ArtifactName.CONVEYED_INFORMATION:
+                break
+            case _:
+                pass
+    return OpenedArtifacts(artifacts, enveloped)
 
 
 def assemble_bundle(
@@ -90,4 +114,101 @@ def assemble_bundle(
             second envelope, signed conveyed information without its two companions, or one
             of them without the other.
     """
-    raise NotImplementedError
+    if plaintexts.keys() != opened.enveloped.keys():
+        raise RuntimeError("plaintexts are due for the enveloped artifacts and no others")
+    octets = dict(_present(opened.artifacts))
+
+    def content(name: ArtifactName) -> _Content:
+        if name in opened.enveloped:
+            return _decrypted(opened.enveloped[name].content_type, plaintexts[name], name)
+        return _parse_outer(octets[name], name)
+
+    conveyed = _conveyed_information(content(ArtifactName.CONVEYED_INFORMATION))
+    if isinstance(conveyed, UnsignedConveyedInformation):
+        return UnverifiedBundle(conveyed, None, None)
+    for name in (ArtifactName.OWNER_CERTIFICATE, ArtifactName.OWNERSHIP_VOUCHER):
+        if name not in octets:
+            raise MalformedError(f"conveyed information is signed, but there is no {name}")
+    owner_certificate = content(ArtifactName.OWNER_CERTIFICATE)
+    if not isinstance(owner_certificate, CertificateBag):
+        raise MalformedError("owner certificate is not a SignedData of certificates alone")
+    voucher = content(ArtifactName.OWNERSHIP_VOUCHER)
+    if not isinstance(voucher, SignedData):
+        raise MalformedError("ownership voucher is not signed")
+    return UnverifiedBundle(conveyed, owner_certificate, parse_voucher(voucher, leniencies))
+
+
+_Content = PlainContent | CertificateBag | SignedData | EnvelopedData
+
+_DOCUMENT_TYPES = frozenset({OID_DATA, OID_CONVEYED_JSON, OID_CONVEYED_XML})
+
+
+def _present(artifacts: Artifacts) -> list[tuple[ArtifactName, bytes]]:
+    """The artifacts there are, conveyed information first."""
+    all_three = (
+        (ArtifactName.CONVEYED_INFORMATION, artifacts.conveyed_information),
+        (ArtifactName.OWNER_CERTIFICATE, artifacts.owner_certificate),
+        (ArtifactName.OWNERSHIP_VOUCHER, artifacts.ownership_voucher),
+    )
+    return [(name, octets) for name, octets in all_three if octets is not None]
+
+
+def _parse_outer(octets: bytes, name: ArtifactName) -> _Content:
+    """Parse one artifact; errors say which it was."""
+    try:
+        return parse_content_info(octets)
+    except MalformedError as error:
+        raise MalformedError(f"{name}: {error.message}", reason=error.reason) from error
+
+
+def _conveyed_information(
+    content: _Content,
+) -> UnsignedConveyedInformation | SignedConveyedInformation:
+    match content:
+        case PlainContent(content_type=content_type, content=document):
+            return UnsignedConveyedInformation(content_type, document)
+        case SignedData(content_type=content_type) if content_type in _DOCUMENT_TYPES:
+            return SignedConveyedInformation(content)
+        case SignedData():
+            raise MalformedError("conveyed information has the content type of a voucher")
+        case CertificateBag():
+            # RFC 8572, 5.4: what nobody signed is not signed data.
+            raise MalformedError("conveyed information is a SignedData without signer")
+        case EnvelopedData():
+            raise MalformedError("conveyed information is in two envelopes, one in the other")
+
+
+def _decrypted(content_type: str, plaintext: bytes, name: ArtifactName) -> _Content:
+    """What was in an envelope, by the type its encryptedContentInfo gave (AMB-27)."""
+    try:
+        return _by_content_type(content_type, plaintext, name)
+    except MalformedError as error:
+        raise MalformedError(f"{name}, decrypted: {error.message}", reason=error.reason) from error
+
+
+def _by_content_type(content_type: str, plaintext: bytes, name: ArtifactName) -> _Content:
+    is_conveyed = name is ArtifactName.CONVEYED_INFORMATION
+    if content_type == OID_SIGNED_DATA:
+        return _signed_data_or_content_info(plaintext)
+    if content_type == OID_DATA and plaintext[:1] == b"\x30":
+        # What `openssl cms -encrypt` writes, whatever it was given. No document begins with 0.
+        return _signed(parse_content_info(plaintext))
+    if is_conveyed and content_type in _DOCUMENT_TYPES:
+        return PlainContent(content_type, plaintext)
+    raise MalformedError(f"the content type {content_type} does not fit what was encrypted")
+
+
+def _signed_data_or_content_info(plaintext: bytes) -> CertificateBag | SignedData:
+    """A SignedData begins with its version, a ContentInfo with its type."""
+    fields = der.Fields(der.parse_der(plaintext, "SignedData"), der.SEQUENCE, "SignedData")
+    if fields.peek() == der.OBJECT_IDENTIFIER:
+        return _signed(parse_content_info(plaintext))
+    return parse_signed_data(plaintext)
+
+
+def _signed(content: _Content) -> CertificateBag | SignedData:
+    if isinstance(content, EnvelopedData):
+        raise MalformedError("there is a second envelope inside")
+    if isinstance(content, PlainContent):
+        raise MalformedError("there is no SignedData inside")
+    return content
