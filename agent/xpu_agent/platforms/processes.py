@@ -190,7 +190,7 @@ class Child:
             TimeoutError: nothing was taken for `stall_seconds`.
         """
         ours = self._streams.get(number)
-        if ours is None or ours not in self._pending:
+        if ours is None:
             return False
         view = data.cast("B")
         self._pending[ours] = view
@@ -202,6 +202,7 @@ class Child:
                 return False  # the child closed its end
             now_left = len(self._pending[ours])
             if now_left == 0:
+                self._pending[ours] = memoryview(b"")  # let go of the caller's buffer
                 break
             if ended:
                 self.end_stream(number)
@@ -214,7 +215,7 @@ class Child:
 
     def end_stream(self, number: int) -> None:
         """Let the child read end of file; harmless twice."""
-        ours = self._streams.pop(number, None)
+        ours = self._streams.get(number)
         if ours is not None:
             self._drop(ours)
 
@@ -286,6 +287,7 @@ class Child:
     def _drop(self, descriptor: int) -> None:
         self._captures.pop(descriptor, None)
         self._pending.pop(descriptor, None)
+        self._streams = {n: ours for n, ours in self._streams.items() if ours != descriptor}
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(descriptor)
         os.close(descriptor)

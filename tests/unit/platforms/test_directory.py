@@ -328,7 +328,7 @@ _UNDO = "platform.undo(token)"
 
 
 def _cut(folder: Path, body: str, after: int, token: str = "") -> bool:
-    """Do `body` in a process that dies before its change number `after`; False if it came through."""
+    """Do `body` in a process that dies before its change number `after`; whether it died."""
     code = _CHILD.format(path=[p for p in sys.path if p.endswith("agent")], body=body)
     command = [sys.executable, "-S", "-c", code, str(folder), str(after), token]
     status = subprocess.run(command, check=False).returncode
