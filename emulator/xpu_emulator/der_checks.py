@@ -15,7 +15,7 @@ _JSON_CONTENT = "1.2.840.113549.1.9.16.1.43"
 _XML_CONTENT = "1.2.840.113549.1.9.16.1.42"
 _DATA = "1.2.840.113549.1.7.1"
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
-_ENVELOPED_DATA = "1.2.840.113549.1.7.3"
+_ENVELOPES = {"1.2.840.113549.1.7.3", "1.2.840.113549.1.9.16.1.23"}
 # What asn1crypto raises, early or late, on bytes that aren't what they were taken for.
 _ASN1_ERRORS = (ValueError, TypeError, KeyError, AttributeError)
 
@@ -36,7 +36,7 @@ def conveyed_kind(der: bytes) -> ConveyedKind:
         content_type = str(cms.ContentInfo.load(der)["content_type"].dotted)
         if content_type == _SIGNED_DATA:
             return ConveyedKind.SIGNED
-        if content_type == _ENVELOPED_DATA:
+        if content_type in _ENVELOPES:
             return ConveyedKind.ENCRYPTED
         if content_type not in {_DATA, _JSON_CONTENT, _XML_CONTENT}:
             return ConveyedKind.UNKNOWN

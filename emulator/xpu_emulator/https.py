@@ -275,6 +275,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 class _Log:
     changed: threading.Condition = field(default_factory=threading.Condition)
     entries: list[FileRequest] = field(default_factory=list)
+    listeners: list[Callable[[FileRequest], None]] = field(default_factory=list)
 
 
 class FileServer(HttpListener):
@@ -316,6 +317,11 @@ class FileServer(HttpListener):
         with self._log.changed:
             return tuple(self._log.entries)
 
+    def subscribe(self, listener: Callable[[FileRequest], None]) -> None:
+        """Call `listener` for each request, in order, before it is answered."""
+        with self._log.changed:
+            self._log.listeners.append(listener)
+
     def wait_for(self, predicate: Callable[["FileServer"], bool], timeout: float) -> bool:
         """Wait until `predicate` holds, at most `timeout` seconds; whether it did."""
         with self._log.changed:
@@ -326,7 +332,10 @@ class FileServer(HttpListener):
         closed = any(isinstance(fault, CloseBeforeAnswer) for fault in faults)
         first = answer.body.start if isinstance(answer.body, _Part) else 0
         with self._log.changed:
-            self._log.entries.append(FileRequest(request, 0 if closed else answer.status, first))
+            entry = FileRequest(request, 0 if closed else answer.status, first)
+            self._log.entries.append(entry)
+            for listener in self._log.listeners:
+                listener(entry)
             self._log.changed.notify_all()
         return answer
 
