@@ -143,14 +143,19 @@ def read_protected(path: Path, max_bytes: int = limits.CONFIG_FILE_BYTES) -> byt
         raise FileNotFoundError(str(path)) from error
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(f"{path} is no regular file")
         problem = exposure(path, status)
         if problem is not None:
             raise ConfigurationError(f"{path} {problem[0]}", next_action=problem[1])
-        content = file.read(max_bytes + 1)
+        with open(descriptor, "rb", closefd=False) as file:  # a descriptor
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(content) > max_bytes:
         raise ConfigurationError(f"{path} is larger than {max_bytes} bytes")
     return content
