@@ -19,10 +19,6 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from xpu_emulator.faults import (
     AnswerFault,
     CloseOnConnect,
@@ -52,14 +48,6 @@ class ServerIdentity:
 
     chain_pem: bytes
     key_pem: bytes
-
-    @classmethod
-    def of(cls, chain: tuple[x509.Certificate, ...], key: CertificateIssuerPrivateKeyTypes) -> Self:
-        """Make one from objects of `cryptography`."""
-        return cls(
-            b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain),
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        )
 
 
 class Demand(Enum):

@@ -40,7 +40,8 @@ class Item:
         Raises:
             ScenarioError: always.
         """
-        raise ScenarioError(f"{self.file}:{self.node.start_mark.line + 1}: {self.name}: {text}")
+        place = f"{self.file}:{self.node.start_mark.line + 1}: "
+        raise ScenarioError(place + (f"{self.name}: {text}" if self.name else text))
 
     @property
     def is_mapping(self) -> bool:

@@ -11,7 +11,7 @@ from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from xpu_emulator.https import ServerIdentity
@@ -38,7 +38,11 @@ class Issued:
     @property
     def identity(self) -> ServerIdentity:
         """Without the root."""
-        return ServerIdentity.of((self.certificate, *self.above[:-1]), self.key)
+        chain = (self.certificate, *self.above[:-1])
+        return ServerIdentity(
+            b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain),
+            self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        )
 
 
 def issue(
