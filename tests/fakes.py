@@ -536,8 +536,9 @@ class MemoryConnection:
 class MemoryConnector:
     """`ports.Connector` to the servers of a test, by host and port."""
 
-    def __init__(self, servers: dict[tuple[str, int], MemoryServer], power: Power) -> None:
-        self._servers = servers
+    def __init__(self, world: "World", power: Power) -> None:
+        self._servers = world.servers
+        self._world = world
         self._power = power
         self.contacts: list[tuple[str, str, str]] = []  # kind, host, ip: in order
 
@@ -561,6 +562,7 @@ class MemoryConnector:
 
     def _reach(self, kind: str, hop: Hop, address: Address) -> MemoryServer:
         self._power.moment(f"connect {hop.host}")
+        self._world.clock.advance(self._world.connect_seconds)
         self.contacts.append((kind, hop.host, address.ip))
         server = self._servers[hop.host, hop.port]
         server.connections.append((kind, address.ip))
@@ -644,6 +646,7 @@ class World:
     idevid_chain: tuple[bytes, ...] = ()
     serial_number: str = "SN1"
     healthy_images: bool = True
+    connect_seconds: float = 0.0
     nonces: int = 0
 
     def start(self, power: Power | None = None) -> "Start":
@@ -665,7 +668,7 @@ class Start:
         self.platform = MemoryPlatform(world.disk, power)
         self.platform.healthy_images = world.healthy_images
         self.store = MemoryStore(world.disk, power)
-        self.connector = MemoryConnector(world.servers, power)
+        self.connector = MemoryConnector(world, power)
         self.downloader = MemoryDownloader(world.files)
         self.ports = Ports(
             sources=world.sources,

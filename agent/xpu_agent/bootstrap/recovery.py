@@ -11,7 +11,7 @@ from typing import assert_never
 from xpu_agent.errors import Reason, StateError
 from xpu_agent.lifecycle import RECOVERY, AgentState, Recovery, ResetLevel, State, TrialImage
 from xpu_agent.onboarding.journal import Journal
-from xpu_agent.onboarding.settle import keep_provisioned, reboot, undo
+from xpu_agent.onboarding.settle import finish, keep_provisioned, reboot, undo
 from xpu_agent.onboarding.stage import Reporter
 from xpu_agent.ports import (
     Clock,
@@ -38,8 +38,10 @@ def recover(ports: Ports, journal: Journal) -> Outcome | None:
     """
     recovery = RECOVERY[journal.state.state]
     match recovery:
-        case Recovery.NONE | Recovery.CONFIRM:
+        case Recovery.NONE:
             return None
+        case Recovery.CONFIRM:
+            return _after_lost_confirmation(ports, journal)
         case Recovery.DONE:
             if not ports.store.provisioned():
                 keep_provisioned(ports)
@@ -54,6 +56,9 @@ def recover(ports: Ports, journal: Journal) -> Outcome | None:
             _finish_wipe(ports.platform, ports.store, journal)
             return None
         case Recovery.UNDO:
+            if journal.state.step is not None and not ports.store.switched_on():
+                # The attempt began with the switch on; the step that was cut turned it off.
+                journal.progress(switch_cleared=True)
             trial = journal.state.trial
             if trial is not None and not trial.reached:
                 # Cut around the moment the image became bootable. If it does not run now, it
@@ -141,6 +146,26 @@ def _finish_wipe(platform: Platform, store: StateStore, journal: Journal) -> Non
         last_reason=None,
         switch_cleared=False,
     )
+
+
+def _after_lost_confirmation(ports: Ports, journal: Journal) -> Outcome | None:
+    """Everything was applied, the final report was not acknowledged.
+
+    With the switch on, the next discovery brings the same content and only its report is due.
+    Where the content itself turned the switch off, this is a normal boot with no SZTP traffic
+    (5.2): no report can be due any more, and the image must not be rolled back for the lack of
+    one.
+    """
+    if journal.state.switch_cleared and not ports.store.switched_on():
+        ports.events.emit(
+            Note(
+                "final-report-lost",
+                "everything is applied and the SZTP switch is off, so no report follows",
+                warning=True,
+            )
+        )
+        return finish(ports, journal)
+    return None
 
 
 def _after_trial_boot(ports: Ports, journal: Journal) -> Outcome | None:

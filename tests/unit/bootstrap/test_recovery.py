@@ -84,6 +84,32 @@ def test_confirming_is_left_as_it_is_for_the_same_content() -> None:
     assert world.disk.configuration == b"new"
 
 
+def test_content_that_turned_the_switch_off_is_done_where_only_its_report_was_lost() -> None:
+    world = left_behind(AgentState(state=State.CONFIRMING, switch_cleared=True))
+    world.disk.disabled = True
+    outcome, start = recovered(world)
+    assert outcome is not None
+    assert outcome.kind is OutcomeKind.COMPLETED
+    assert world.disk.provisioned
+    assert start.connector.contacts == []
+
+
+def test_a_switch_somebody_else_turned_off_leaves_the_confirmation_open() -> None:
+    world = left_behind(AgentState(state=State.CONFIRMING))
+    world.disk.disabled = True
+    start = world.start()
+    assert run_once(start.ports, start.facts).kind is OutcomeKind.NOTHING_TO_DO
+    assert start.power.moments == []
+    assert not world.disk.provisioned
+
+
+def test_a_switch_turned_off_in_a_step_that_was_cut_goes_on_again() -> None:
+    world = left_behind(AgentState(state=State.APPLYING, step="post-script"))
+    world.disk.disabled = True
+    recovered(world)
+    assert not world.disk.disabled
+
+
 # --- images ----------------------------------------------------------------------------------
 
 
