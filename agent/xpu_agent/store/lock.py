@@ -57,6 +57,8 @@ class AgentLock:
         trace: TracebackType | None,
     ) -> None:
         if self._descriptor is not None:
+            # Said outright: a child between fork and exec may still share the open file.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 
