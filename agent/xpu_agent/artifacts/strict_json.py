@@ -16,9 +16,10 @@ from xpu_agent.errors import MalformedError, Reason
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
-# A whole string, or one mark of structure. An unfinished string matches by its first quote, which
-# is then skipped: the parser refuses the document anyway.
-_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+# A whole string, or one mark of structure. A string without end reaches to the end of the text: if
+# it did not match, each later quote would be tried in vain, in quadratic time.
+_TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NUMBER_CHARS: Final = 32
 
 
@@ -51,9 +52,10 @@ def parse_json(octets: bytes, what: str) -> JsonValue:
 
 def _check_structure(text: str, what: str) -> None:
     """Bound nesting and members before the parser, which is recursive, sees the text."""
-    depth = nodes = 0
+    depth = nodes = tokens = 0
     for match in _TOKEN.finditer(text):
         mark = match.group()
+        tokens += 1
         if mark in {"[", "{"}:
             depth += 1
             nodes += 1
@@ -63,7 +65,8 @@ def _check_structure(text: str, what: str) -> None:
             depth -= 1
         elif mark == ",":
             nodes += 1
-        if nodes > limits.DOCUMENT_NODES:
+        # No well-formed text has more than two strings and two marks for each node.
+        if nodes > limits.DOCUMENT_NODES or tokens > 5 * limits.DOCUMENT_NODES:
             raise MalformedError(
                 f"{what} has more than {limits.DOCUMENT_NODES} members", reason=Reason.TOO_LARGE
             )
@@ -73,7 +76,7 @@ def _check_strings(value: JsonValue, what: str) -> None:
     """Refuse surrogates without their other half: no Unicode text has them (RFC 7951, 6.3)."""
     match value:
         case str():
-            if any("\ud800" <= char <= "\udfff" for char in value if not value.isascii()):
+            if not value.isascii() and _SURROGATE.search(value):
                 raise MalformedError(f"{what} has half a surrogate pair in a string")
         case list():
             for item in value:

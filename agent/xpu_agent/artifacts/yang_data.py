@@ -315,7 +315,7 @@ class XmlNode(Node):
             return None
         prefix, _, local = self._leaf(element, name).strip().rpartition(":")
         namespace = element.prefixes.get(prefix)
-        if namespace is None or not _MODULE_NAME.fullmatch(local):
+        if not namespace or not _MODULE_NAME.fullmatch(local):
             raise MalformedError(f"{self.path(name)} is not the name of an identity in scope")
         return Identity(namespace, local, namespace == _NAMESPACE + self._module)
 
