@@ -6,6 +6,7 @@ what boots or how the device is configured is refused: a guess would be worse.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from xpu_agent.errors import ExecutionError, Reason, UndoError
 from xpu_agent.lifecycle import ResetLevel
@@ -14,6 +15,14 @@ from xpu_agent.platforms.script_runner import ScriptRunner
 from xpu_agent.platforms.ssh_host_keys import read_host_keys
 from xpu_agent.ports import ExpectedImage, ImageSink, PlatformFacts, ScriptResult, ScriptStage
 from xpu_agent.progress import SshHostKey
+
+
+def kernel_boot_id() -> str | None:
+    """The running kernel's name for this boot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 class BarePlatform:

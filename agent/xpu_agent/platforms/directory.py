@@ -2,7 +2,7 @@
 """Platform `directory`: a pretend device in a folder, with two slots and a boot counter.
 
     boot.json              {"active": "a", "pending": null, "attempts-left": 0}; absent: factory
-    booted                 the slot that runs since the last power-on
+    booted                 the slot that runs since the last power-on, and a name for this boot
     slots/a, slots/b       images as published; slots/X.json names an image this agent installed
     running-config         and beside it `checkpoint`, the bytes (or absence) an undo brings back
     ssh/*.pub              host keys the device presents
@@ -114,7 +114,8 @@ class DirectoryPlatform:
         with _failing(Reason.INSTALL_FAILED, "the boot selector can't be written"):
             self._path.mkdir(parents=True, exist_ok=True)
             self._write_boot(boot)
-            write_atomically(self._path / "booted", f"{runs}\n".encode(), mode=0o644)
+            booted = f"{runs}\n{secrets.token_hex(8)}\n"
+            write_atomically(self._path / "booted", booted.encode(), mode=0o644)
 
     def facts(self) -> PlatformFacts:
         """What runs now; the record of an installed image, None for the factory's."""
@@ -127,7 +128,13 @@ class DirectoryPlatform:
             os_version=record.os_version if record else None,
             image_sha256=record.sha256 if record else None,
             on_trial=boot.pending == runs,
+            boot_id=self.boot_id(),
         )
+
+    def boot_id(self) -> str | None:
+        """Another name at each power-on; None before the first."""
+        _, boot_id = self._booted_lines()
+        return boot_id or None
 
     def reboot(self, reason: str) -> None:
         """Nothing: exit code 20 is the reboot, and the next `power_on` carries it out."""
@@ -276,11 +283,17 @@ class DirectoryPlatform:
         return _Boot(active, pending, left)
 
     def _booted(self) -> str:
-        try:
-            runs = (self._path / "booted").read_text("ascii", "replace").strip()
-        except OSError:
-            runs = ""
+        runs, _ = self._booted_lines()
         return runs if runs in _SLOTS else self._boot().active
+
+    def _booted_lines(self) -> tuple[str, str]:
+        try:
+            with (self._path / "booted").open("rb") as file:
+                lines = file.read(_SMALL_FILE_BYTES).decode("ascii", "replace").splitlines()
+        except OSError:
+            lines = []
+        slot, boot_id, *_ = (*lines, "", "")
+        return slot, boot_id
 
     def _record(self, slot: str) -> _Record | None:
         path = self._record_path(slot)
@@ -358,7 +371,7 @@ class _SlotSink:
         self._committed = True
 
     def abort(self) -> None:
-        """Remove what was written; nothing to do once committed."""
+        """Disarm the slot and remove what was written; nothing to do once committed."""
         self._close()
         if not self._committed:
             with _failing(Reason.INSTALL_FAILED, f"slot {self._slot} can't be cleared"):

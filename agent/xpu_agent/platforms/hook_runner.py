@@ -28,6 +28,9 @@ from xpu_agent.platforms.script_runner import environment
 from xpu_agent.ports import Note
 
 API = 1
+# A stop request ends these at once. All others change the device: the agent waits for them, since
+# half a change, undone at the next start, is worse than a late end.
+_STOPPABLE = frozenset({"facts", "image-write", "reset-requested", "run-script", "source"})
 PAYLOAD = 3
 EXIT_NOT_SUPPORTED = os.EX_USAGE
 EXIT_TRY_LATER = os.EX_TEMPFAIL
@@ -168,7 +171,7 @@ class HookRunner:
             captures=[((1,), run.stdout), ((2,), run.stderr)],
             feeds=feeds,
             streams=(PAYLOAD,) if stream else (),
-            check_stopped=context.check_stopped,
+            check_stopped=context.check_stopped if verb in _STOPPABLE else _never_stopped,
         )
 
     def answer(self, verb: str, run: "HookOutput", ending: Ending, seconds: float) -> HookAnswer:
@@ -267,6 +270,10 @@ def not_started(error: OSError | ValueError) -> HookAnswer:
     """The answer of a hook that could not even be started."""
     why = error.strerror if isinstance(error, OSError) else str(error)
     return HookAnswer(HookVerdict.FAILED, {}, f"it can't be started: {why}")
+
+
+def _never_stopped() -> None:
+    """No stop request counts."""
 
 
 def _members(output: Capture) -> Mapping[str, object] | None:

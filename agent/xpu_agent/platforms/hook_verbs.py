@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from xpu_agent import limits
-from xpu_agent.errors import ExecutionError, Reason
+from xpu_agent.errors import ExecutionError, Reason, SourceUnavailableError
 from xpu_agent.lifecycle import ResetLevel, State
 from xpu_agent.platforms.hook_runner import HookRunner, HookVerdict
 from xpu_agent.ports import Event, ImageProgress, ServerContacted, StateChanged
@@ -45,7 +45,7 @@ def fill_medium(runner: HookRunner, folder: Path) -> bool:
     What it brings is as untrusted as a stick somebody found.
 
     Raises:
-        ExecutionError: the hook failed.
+        SourceUnavailableError: the hook failed.
     """
     if not runner.provides("source"):
         return False
@@ -53,7 +53,7 @@ def fill_medium(runner: HookRunner, folder: Path) -> bool:
     if answer.verdict is HookVerdict.NOT_SUPPORTED:
         return False
     if answer.verdict is not HookVerdict.DONE:
-        raise ExecutionError(Reason.PLATFORM_FAILED, f"the hook source failed: {answer.message}")
+        raise SourceUnavailableError(Reason.NO_SOURCE, f"the hook source failed: {answer.message}")
     return True
 
 

@@ -25,7 +25,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,12 +71,18 @@ _CONFIG_REASONS = frozenset(
 
 
 class HookedPlatform:
-    """`builtin` with the hooks in front of it."""
+    """`builtin` with the hooks in front of it; `boot_id` answers where the hook `facts` doesn't."""
 
     def __init__(
-        self, builtin: Platform, runner: HookRunner, *, required: Sequence[str] = ()
+        self,
+        builtin: Platform,
+        runner: HookRunner,
+        *,
+        boot_id: Callable[[], str | None],
+        required: Sequence[str] = (),
     ) -> None:
         self._builtin = builtin
+        self._boot_id = boot_id
         self._runner = runner
         self._context = runner.context
         folder = self._context.hooks_dir
@@ -129,6 +135,7 @@ class HookedPlatform:
             os_version=_fact(answer, "os-version"),
             image_sha256=sha256,
             on_trial=on_trial,
+            boot_id=_fact(answer, "boot-id") or self._boot_id(),
         )
 
     def reboot(self, reason: str) -> None:

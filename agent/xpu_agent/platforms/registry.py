@@ -63,14 +63,16 @@ def make_platform(name: str, options: Mapping[str, object], context: PlatformCon
         raise ConfigurationError(f"platform {name} has no option {', '.join(unknown)}")
 
     # Lazy: the registry is asked for names and options where no platform is made.
-    from xpu_agent.platforms.bare import BarePlatform
+    from xpu_agent.platforms.bare import BarePlatform, kernel_boot_id
     from xpu_agent.platforms.directory import DirectoryPlatform
     from xpu_agent.platforms.hook_runner import HookRunner
     from xpu_agent.platforms.hooks import REQUIRED_VERBS, HookedPlatform
 
     runner = HookRunner(context)
     if name == "hooks":
-        return HookedPlatform(BarePlatform(context), runner, required=REQUIRED_VERBS)
+        return HookedPlatform(
+            BarePlatform(context), runner, boot_id=kernel_boot_id, required=REQUIRED_VERBS
+        )
     directory = DirectoryPlatform(
         _path(name, options, "path"),
         state_dir=context.state_dir,
@@ -78,7 +80,7 @@ def make_platform(name: str, options: Mapping[str, object], context: PlatformCon
     )
     if context.hooks_dir is None or not context.hooks_dir.is_dir():
         return directory
-    return HookedPlatform(directory, runner)
+    return HookedPlatform(directory, runner, boot_id=directory.boot_id)
 
 
 def _path(name: str, options: Mapping[str, object], key: str) -> Path:

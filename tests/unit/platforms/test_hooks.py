@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import hashlib
 import json
 import os
@@ -10,13 +11,26 @@ from pathlib import Path
 import pytest
 
 from xpu_agent import limits
-from xpu_agent.errors import ConfigurationError, ExecutionError, Reason, UndoError
+from xpu_agent.config.schema import PLATFORM_KEYS
+from xpu_agent.errors import (
+    ConfigurationError,
+    ExecutionError,
+    Reason,
+    SourceUnavailableError,
+    StoppedError,
+    UndoError,
+)
 from xpu_agent.lifecycle import AgentState, ResetLevel, State
 from xpu_agent.platforms.context import PlatformContext
 from xpu_agent.platforms.hook_runner import HookRunner, HookVerdict
 from xpu_agent.platforms.hook_verbs import HookNotifier, fill_medium, reset_requested
 from xpu_agent.platforms.hooks import REQUIRED_VERBS
-from xpu_agent.platforms.registry import make_platform, platform_options, platform_path_options
+from xpu_agent.platforms.registry import (
+    make_platform,
+    platform_names,
+    platform_options,
+    platform_path_options,
+)
 from xpu_agent.ports import (
     Event,
     ExpectedImage,
@@ -250,6 +264,40 @@ def test_a_hook_takes_one_verb_and_64_hands_it_back(device: Device) -> None:
     with pytest.raises(ExecutionError) as error:
         device.platform().facts()
     assert error.value.reason is Reason.PLATFORM_FAILED
+
+
+def test_the_boot_has_a_name_also_where_the_hook_gives_none(device: Device) -> None:
+    for verb in REQUIRED_VERBS:
+        device.hook(verb)
+    kernel = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert device.platform("hooks").facts().boot_id == kernel
+    device.platform().power_on()
+    assert device.platform().facts().boot_id not in {None, kernel}
+    device.hook("facts", """echo '{"boot-id": "b7"}'""")
+    assert device.platform("hooks").facts().boot_id == "b7"
+
+
+def test_a_stop_request_ends_a_transfer_and_spares_a_change(device: Device) -> None:
+    stopped = False
+
+    def check() -> None:
+        if stopped:
+            raise StoppedError
+
+    for verb in (*SET, *PAIR):
+        device.hook(verb, "sleep 0.7; " + SAVE)
+    context = dataclasses.replace(device.context(), check_stopped=check)
+    platform = make_platform("directory", {"path": str(device.device)}, context)
+    token = platform.checkpoint()
+    sink = platform.image_sink(EXPECTED)
+    stopped = True
+    with pytest.raises(StoppedError):
+        sink.write(memoryview(IMAGE))
+    sink.abort()
+    assert (device.state / "request.image-abort").exists()
+    assert not (device.state / "request.image-write").exists()
+    platform.apply_configuration(b"octets", "merge", token)
+    assert (device.state / "request.configuration-apply").exists()
 
 
 @pytest.mark.parametrize(
@@ -537,7 +585,7 @@ def test_source_fills_a_folder(device: Device, tmp_path: Path) -> None:
     device.hook("source", "exit 64")
     assert not fill_medium(device.runner(), tmp_path)
     device.hook("source", "exit 1")
-    with pytest.raises(ExecutionError):
+    with pytest.raises(SourceUnavailableError):
         fill_medium(device.runner(), tmp_path)
 
 
@@ -546,7 +594,7 @@ def test_notifier_tells_changes_once_and_never_fails(device: Device) -> None:
     device.hook("notify", f'cat >>"{told}"; exit 1')
     notifier = HookNotifier(device.runner())
     state = AgentState(last_reason=Reason.TIMEOUT)
-    for event in (
+    events: list[Event] = [
         StateChanged(AgentState(State.DISCOVERING)),
         StateChanged(AgentState(State.DISCOVERING)),
         ServerContacted("host", 443, "192.0.2.1", trusted=False, depth=0),
@@ -558,7 +606,8 @@ def test_notifier_tells_changes_once_and_never_fails(device: Device) -> None:
         StateChanged(AgentState(State.WAITING, last_reason=state.last_reason)),
         StateChanged(AgentState(State.BROKEN, last_reason=Reason.UNDO_FAILED)),
         StateChanged(AgentState(State.PROVISIONED)),
-    ):
+    ]
+    for event in events:
         notifier.emit(event)
     lines = [json.loads(line) for line in told.read_text().splitlines()]
     shown = [(m["state"], m.get("percent", m.get("reason"))) for m in lines]
@@ -588,3 +637,9 @@ def test_registry_knows_its_platforms_and_refuses_the_rest(device: Device) -> No
         with pytest.raises(ConfigurationError):
             make_platform("directory", options, device.context())
     assert make_platform("directory", {"path": "/x"}, device.context()).name == "directory"
+
+
+def test_configuration_knows_the_same_options(device: Device) -> None:
+    assert {str(name) for name in PLATFORM_KEYS} == set(platform_names())
+    for name, keys in PLATFORM_KEYS.items():
+        assert {key.removeprefix("platform.") for key in keys} == platform_options(str(name))
