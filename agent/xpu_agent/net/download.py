@@ -16,6 +16,7 @@ import contextlib
 import http.client
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +29,8 @@ from xpu_agent.net import resolve, tls
 from xpu_agent.net.line import Deadline, open_tcp, open_tls
 from xpu_agent.net.paced import PacedSocket
 from xpu_agent.net.pipeline import Pipeline
-from xpu_agent.ports import Clock, Downloaded, ImageSink
+from xpu_agent.net.proxy import Proxy
+from xpu_agent.ports import Address, Clock, Downloaded, ImageSink
 
 _PROGRESS_SECONDS = 0.1
 _STEP_BYTES = 256 * limits.KIB  # what a broken connection can lose of a transfer
@@ -47,11 +49,18 @@ class HttpDownloader:
 
     `progress` is told octets received and their total (None where unknown), at most ten times a
     second, in the caller's thread. `identity` is our client certificate for servers that ask.
+    The sink's `write` is called from another thread, one call at a time.
     """
 
     def __init__(
-        self, clock: Clock, identity: tls.ClientIdentity | None, progress: Progress
+        self,
+        clock: Clock,
+        identity: tls.ClientIdentity | None,
+        progress: Progress,
+        *,
+        proxy: Proxy | None = None,
     ) -> None:
+        self._proxy = proxy
         self._clock = clock
         self._identity = identity
         self._progress = progress
@@ -66,7 +75,7 @@ class HttpDownloader:
             if parts.scheme == "file":
                 _read_file(parts, medium, transfer)
             else:
-                _HttpFile(parts, self._identity, self._clock).read(transfer)
+                _HttpFile(parts, self._identity, self._clock, self._proxy).read(transfer)
             pipeline.settle()
             transfer.tell(last=True)
             return Downloaded(pipeline.sha256(), transfer.done)
@@ -162,12 +171,24 @@ class _HttpFile:
     """One file on a server, over as many connections as it takes."""
 
     def __init__(
-        self, parts: SplitResult, identity: tls.ClientIdentity | None, clock: Clock
+        self,
+        parts: SplitResult,
+        identity: tls.ClientIdentity | None,
+        clock: Clock,
+        proxy: Proxy | None,
     ) -> None:
+        self._proxy = proxy
         self._secure = parts.scheme == "https"
         self._host = (parts.hostname or "").replace("%25", "%")  # RFC 6874
+        try:
+            resolve.server_name(self._host)
+        except SourceUnavailableError as error:
+            raise _unreachable(error.message) from error
         self._port = parts.port or _PORTS[parts.scheme]
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if proxy is not None and not self._secure:
+            # A proxy takes plain requests by their whole URI; tunnels are often for TLS alone.
+            self._target = f"http://{self._authority()}{self._target}"
         self._identity = identity
         self._clock = clock
         # Without the query, which may hold somebody's key to the file.
@@ -221,28 +242,43 @@ class _HttpFile:
     def _connected(self) -> Iterator[socket.socket]:
         """A connection to the first of the host's addresses that takes one."""
         try:
-            addresses = resolve.resolve(self._host, self._port)
+            addresses = self._addresses()
             context = tls.provisional_context(self._identity) if self._secure else None
-        except SourceUnavailableError as error:
-            raise _BrokenError(error.message) from error
         except IdentityError as error:
             raise _unreachable(error.message) from error
-        failure: OSError | None = None
+        failure: Exception | None = None
         for address in addresses:
-            deadline = Deadline(limits.CONNECT_SECONDS)
             try:
-                if context is None:
-                    connection = open_tcp(address, deadline)
-                else:
-                    name = resolve.server_name(self._host)
-                    connection = open_tls(address, context, name, deadline)
-            except OSError as error:
+                connection = self._connect(address, context)
+            except (OSError, _BrokenError) as error:
                 failure = error
             else:
                 with connection:
                     yield connection
                 return
-        raise failure or _BrokenError("no address")
+        raise failure or _BrokenError("the host has no address")
+
+    def _addresses(self) -> tuple[Address, ...]:
+        name = resolve.server_name(self._host)
+        if self._proxy is not None:
+            return (Address(name, self._port),)
+        try:
+            return resolve.resolve(self._host, self._port)
+        except SourceUnavailableError as error:
+            raise _BrokenError(error.message) from error
+
+    def _connect(self, address: Address, context: ssl.SSLContext | None) -> socket.socket:
+        deadline = Deadline(limits.CONNECT_SECONDS)
+        try:
+            if context is not None:
+                dial = open_tcp if self._proxy is None else self._proxy.dial
+                name = resolve.server_name(self._host)
+                return open_tls(address, context, name, deadline, dial)
+            if self._proxy is not None:
+                return self._proxy.connect(deadline)
+            return open_tcp(address, deadline)
+        except SourceUnavailableError as error:  # the proxy's name
+            raise _BrokenError(error.message) from error
 
     def _accept(self, response: http.client.HTTPResponse, transfer: _Transfer, offset: int) -> None:
         """Judge the header; on return the body is what comes next in `transfer`."""

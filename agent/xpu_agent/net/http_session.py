@@ -18,7 +18,7 @@ import httpx
 from xpu_agent import limits
 from xpu_agent.errors import MalformedError, Reason, SourceUnavailableError
 from xpu_agent.net import resolve
-from xpu_agent.net.line import Deadline, Line
+from xpu_agent.net.line import Deadline, Dial, Line, open_tcp
 from xpu_agent.ports import Address
 
 # A redirect is never followed (5.6) and a session has no cookies: httpx sees neither, so that it
@@ -46,8 +46,9 @@ class Answer:
 class _Dialer:
     """Opens lines to the one address; what httpcore calls a network backend."""
 
-    def __init__(self, host: str, address: Address, context: ssl.SSLContext) -> None:
+    def __init__(self, host: str, address: Address, context: ssl.SSLContext, dial: Dial) -> None:
         self._host = host
+        self._dial = dial
         self._address = address
         self._context = context
         self._prepared: Line | None = None
@@ -79,7 +80,7 @@ class _Dialer:
         return line
 
     def _open(self, seconds: float) -> Line:
-        return Line.open(self._host, self._address, self._context, Deadline(seconds))
+        return Line.open(self._host, self._address, self._context, Deadline(seconds), self._dial)
 
     def close(self) -> None:
         """Close a line that was prepared and never used."""
@@ -144,7 +145,8 @@ class _Transport(httpx.BaseTransport):
 class HttpSession:
     """Exchanges with one server, on one connection as long as it lasts.
 
-    `authorization` is the value of the field sent with every request, None where there is none.
+    `authorization` is the value of the field sent with every request, None where there is none;
+    `dial` makes the TCP connections.
     """
 
     def __init__(
@@ -154,12 +156,13 @@ class HttpSession:
         context: ssl.SSLContext,
         *,
         authorization: str | None = None,
+        dial: Dial = open_tcp,
     ) -> None:
         self.where = resolve.display(host, address.port)
         name = resolve.server_name(host)
         self._origin = f"https://[{name}]" if ":" in name else f"https://{name}"
         self._origin += f":{address.port}"
-        self._dialer = _Dialer(host, address, context)
+        self._dialer = _Dialer(host, address, context, dial)
         headers = {"User-Agent": "xpu-agent", "Accept-Encoding": "identity"}
         if authorization is not None:
             headers["Authorization"] = authorization

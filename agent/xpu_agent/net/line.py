@@ -50,14 +50,21 @@ def open_tcp(address: Address, deadline: Deadline) -> socket.socket:
     return connection
 
 
+Dial = Callable[[Address, Deadline], socket.socket]
+
+
 def open_tls(
-    address: Address, context: ssl.SSLContext, name: str, deadline: Deadline
+    address: Address,
+    context: ssl.SSLContext,
+    name: str,
+    deadline: Deadline,
+    dial: Dial = open_tcp,
 ) -> ssl.SSLSocket:
     """Connect and shake hands; `name` is asked for by SNI and, where names count, checked.
 
-    Raises OSError, `ssl.SSLError` among them.
+    `dial` makes the TCP connection. Raises OSError, `ssl.SSLError` among them.
     """
-    connection = open_tcp(address, deadline)
+    connection = dial(address, deadline)
     try:
         secured = context.wrap_socket(
             connection, server_hostname=name, do_handshake_on_connect=False
@@ -92,7 +99,12 @@ class Line:
 
     @classmethod
     def open(
-        cls, host: str, address: Address, context: ssl.SSLContext, deadline: Deadline
+        cls,
+        host: str,
+        address: Address,
+        context: ssl.SSLContext,
+        deadline: Deadline,
+        dial: Dial = open_tcp,
     ) -> "Line":
         """Connect; the handshake is complete on return.
 
@@ -104,7 +116,7 @@ class Line:
         where = resolve.display(host, address.port)
         name = resolve.server_name(host)
         try:
-            return cls(open_tls(address, context, name, deadline), where, deadline)
+            return cls(open_tls(address, context, name, deadline, dial), where, deadline)
         except OSError as error:
             raise tls.connection_error(error, where) from error
 

@@ -28,7 +28,8 @@ from xpu_agent.errors import (
     XpuAgentError,
 )
 from xpu_agent.net import resolve, tls
-from xpu_agent.net.line import Deadline
+from xpu_agent.net.line import Deadline, Dial, open_tcp
+from xpu_agent.net.proxy import Proxy
 from xpu_agent.ports import Address, ProvisionalServer, TrustedServer
 from xpu_agent.progress import ProgressReport
 from xpu_agent.trust.state import Hop, ProvisionalHop, TrustedHop
@@ -65,13 +66,21 @@ class RestconfConnector:
     """`ports.Connector`: HTTPS alone, with our client certificate where there is one."""
 
     def __init__(
-        self, identity: tls.ClientIdentity | None, credentials: Credentials | None = None
+        self,
+        identity: tls.ClientIdentity | None,
+        credentials: Credentials | None = None,
+        *,
+        proxy: Proxy | None = None,
     ) -> None:
         self._identity = identity
         self._credentials = credentials
+        self._proxy = proxy
+        self._dial: Dial = open_tcp if proxy is None else proxy.dial
 
     def addresses(self, hop: Hop) -> Sequence[Address]:
-        """See `ports.Connector`."""
+        """See `ports.Connector`; behind a proxy, the host itself, for the proxy to resolve."""
+        if self._proxy is not None:
+            return (Address(resolve.server_name(hop.host), hop.port),)
         return resolve.resolve(hop.host, hop.port)
 
     def connect(self, hop: TrustedHop, address: Address, clock: ClockReading) -> TrustedServer:
@@ -82,7 +91,9 @@ class RestconfConnector:
             [anchor.der for anchor in hop.anchors], self._identity, accurate=clock.accurate
         )
         authorization = self._credentials.authorization() if self._credentials else None
-        session = HttpSession(hop.host, address, context, authorization=authorization)
+        session = HttpSession(
+            hop.host, address, context, authorization=authorization, dial=self._dial
+        )
         return TrustedRestconfServer(_opened(session))
 
     def connect_provisionally(self, hop: ProvisionalHop, address: Address) -> ProvisionalServer:
@@ -90,7 +101,8 @@ class RestconfConnector:
         from xpu_agent.net.http_session import HttpSession
 
         context = tls.provisional_context(self._identity)
-        return ProvisionalRestconfServer(_opened(HttpSession(hop.host, address, context)))
+        session = HttpSession(hop.host, address, context, dial=self._dial)
+        return ProvisionalRestconfServer(_opened(session))
 
 
 def _opened(session: "HttpSession") -> "HttpSession":
@@ -124,10 +136,10 @@ class _Rpcs:
     ) -> tuple["Answer", Encoding]:
         """POST one RPC, in the other encoding too if the server does not take the first.
 
-        `seconds` are for all of it. Raises as `HttpSession.exchange`.
+        `seconds` are for all of it but finding the root. Raises as `HttpSession.exchange`.
         """
+        target = f"{self._find_root()}/operations/{_MODULE}:{name}"
         deadline = Deadline(seconds)
-        target = f"{self._find_root(deadline)}/operations/{_MODULE}:{name}"
         encoding = self._encoding
         for last in (False, True):
             media_type = rpc.MEDIA_TYPES[encoding]
@@ -146,29 +158,30 @@ class _Rpcs:
             self._encoding = encoding
         return answer, encoding
 
-    def _find_root(self, deadline: Deadline) -> str:
+    def _find_root(self) -> str:
         """RFC 8040, 3.1: ask for host-meta once; without an answer of use, `/restconf`."""
         if self._root is None:
-            try:
-                answer = self._session.exchange(
-                    "GET",
-                    _HOST_META,
-                    {"Accept": "application/xrd+xml"},
-                    None,
-                    deadline=deadline,
-                    body_bytes=limits.ERROR_BODY_BYTES,
-                )
-            except ServerCertificateError:
-                raise
-            except (SourceUnavailableError, MalformedError) as error:
-                if error.reason is Reason.TIMEOUT:
-                    raise
-                # A server with two resources may well stumble over a third one.
-                return _DEFAULT_ROOT
-            found = rpc.decode_host_meta(answer.body) if answer.status == 200 else None
-            root = (found or "").rstrip("/")
+            found = self._ask_for_root() or ""
+            root = found.rstrip("/")
             self._root = root if _ROOT.fullmatch(root) else _DEFAULT_ROOT
         return self._root
+
+    def _ask_for_root(self) -> str | None:
+        try:
+            answer = self._session.exchange(
+                "GET",
+                _HOST_META,
+                {"Accept": "application/xrd+xml"},
+                None,
+                deadline=Deadline(limits.HOST_META_SECONDS),
+                body_bytes=limits.ERROR_BODY_BYTES,
+            )
+        except ServerCertificateError:
+            raise
+        except (SourceUnavailableError, MalformedError):
+            # A server with two resources may well stumble over a third one.
+            return None
+        return rpc.decode_host_meta(answer.body) if answer.status == 200 else None
 
     def close(self) -> None:
         self._session.close()

@@ -56,8 +56,8 @@ REQUEST = BootstrappingRequest(
 )
 ACCURATE = ClockReading(datetime.now(UTC), accurate=True)
 CREDENTIALS = Credentials("SN-1", "pass:wörd")
-CONVEYED = bytes.fromhex("3012060b2a864886f70d010910012ba0030401") + b"{"
-CONVEYED = bytes([0x30, 0x12]) + CONVEYED[2:]
+# ContentInfo of id-ct-sztpConveyedInfoJSON with one octet in it.
+CONVEYED = bytes.fromhex("3012060b2a864886f70d010910012ba00304017b")
 
 
 @dataclass
@@ -179,6 +179,17 @@ def test_an_announced_root_is_used(site: Site) -> None:
     paths = [exchange.request.path for exchange in site.server.exchanges]
     assert paths[0] == HOST_META
     assert [path.partition("/operations/")[0] for path in paths[1:]] == ["/top/restconf"] * 2
+
+
+def test_a_server_that_is_silent_about_its_root_gets_the_usual_request(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HOST_META_SECONDS", 0.2)
+    site.faults.add(FaultRule((Delay(2),), path=HOST_META))
+    server = site.trusted()
+    server.get_bootstrapping_data(REQUEST)
+    server.report_acknowledged(report(ProgressType.BOOTSTRAP_INITIATED))
+    assert len(site.posts()) == 2
 
 
 @pytest.mark.requirement("RC-3.1-01")
