@@ -40,6 +40,7 @@ from xpu_emulator.messages import Request
 
 _IDLE_SECONDS = 120.0
 _JOIN_SECONDS = 10.0
+_GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +136,11 @@ class HttpListener:
         }
         self._host = host_name or address
         self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self._connections: list[Connection] = []
         self._failures: list[BaseException] = []
         self._live: dict[threading.Thread, socket.socket] = {}
+        self._busy: set[threading.Thread] = set()  # between a request and the end of its answer
         self._handshake = threading.local()
         for context in (self._context, *self._wrong_contexts.values()):
             if context is not None:
@@ -167,6 +169,11 @@ class HttpListener:
         with self._lock:
             return tuple(self._connections)
 
+    def wait_for_connections(self, count: int, timeout: float) -> bool:
+        """Wait until so many connections were made or failed; whether they were in time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: len(self._connections) >= count, timeout)
+
     def __enter__(self) -> Self:
         return self
 
@@ -181,13 +188,17 @@ class HttpListener:
             raise self._failures[0]
 
     def close(self) -> None:
-        """End every thread and socket; may be called twice."""
+        """End every thread and socket; may be called twice.
+
+        Answers under way are still sent, unless a fault or the client holds them up.
+        """
         if self._stop.is_set():
             return
         self._stop.set()
         self._wake_write.send(b"x")
         self._acceptor.join(_JOIN_SECONDS)
         with self._lock:
+            self._lock.wait_for(lambda: not self._busy, _GRACE_SECONDS)
             live = dict(self._live)
             for sock in live.values():
                 # Not SSLSocket.shutdown: that one takes the TLS object from a thread in use of it.
@@ -242,6 +253,7 @@ class HttpListener:
     def _record(self, connection: Connection) -> None:
         with self._lock:
             self._connections.append(connection)
+            self._lock.notify_all()
         if self._on_connection is not None:
             self._on_connection(connection)
 
@@ -301,7 +313,15 @@ class HttpListener:
                     raise
                 if raw is None:
                     return
-                open_ = self._answer(channel, raw, connection)
+                me = threading.current_thread()
+                with self._lock:
+                    self._busy.add(me)
+                try:
+                    open_ = self._answer(channel, raw, connection)
+                finally:
+                    with self._lock:
+                        self._busy.discard(me)
+                        self._lock.notify_all()
 
     def _answer(self, channel: Channel, raw: RawRequest, connection: Connection) -> bool:
         request = Request(

@@ -143,6 +143,7 @@ def test_required_client_certificate(https: HttpsServer, server: BootstrapServer
     ):
         client.ask()
     assert server.exchanges == ()
+    assert https.wait_for_connections(1, 5)
     assert https.connections[0].problem is not None
     assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in https.connections[0].problem
 
@@ -196,6 +197,25 @@ def test_closing_ends_idle_and_half_open_connections(server: BootstrapServer) ->
     https.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", https.port), timeout=5)
+
+
+def close_after_the_request(server: BootstrapServer, https: HttpsServer) -> None:
+    seen = len(server.exchanges)
+    server.wait_for(lambda s: len(s.exchanges) > seen, 5)
+    https.close()
+
+
+def test_closing_lets_an_answer_under_way_arrive(tmp_path: Path) -> None:
+    server = BootstrapServer()
+    server.set_answer("XPU-1", REDIRECT)
+    context = client_context(tmp_path)
+    for _ in range(10):
+        https = HttpsServer(server, pki().server.identity, client_certificates=CLIENTS)
+        closing = threading.Thread(target=close_after_the_request, args=(server, https))
+        closing.start()
+        with Client("localhost", https.port, context=context, timeout=5) as client:
+            assert client.ask()[0] == 200
+        closing.join()
 
 
 def test_what_a_callback_raises_is_raised_on_leaving(tmp_path: Path) -> None:
