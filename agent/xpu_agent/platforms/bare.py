@@ -35,7 +35,8 @@ class BarePlatform:
         self._scripts = ScriptRunner(context.state_dir, check_stopped=context.check_stopped)
 
     def power_on(self) -> None:
-        """Nothing: a real device has booted."""
+        """A real device has booted; only what a power cut left of a script goes."""
+        self._scripts.clean()
 
     def facts(self) -> PlatformFacts:
         """Refused: `facts` is a verb this platform needs."""

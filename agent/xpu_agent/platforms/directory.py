@@ -103,6 +103,7 @@ class DirectoryPlatform:
 
     def power_on(self) -> None:
         """Boot `pending` if it has attempts left, else `active`; a spent `pending` is given up."""
+        self._scripts.clean()
         boot = self._boot()
         runs = boot.active
         if boot.pending is not None:

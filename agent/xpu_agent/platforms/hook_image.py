@@ -105,7 +105,8 @@ class HookSink:
         answer = self._runner.ask(
             "image-abort", {"target": self._target, "reason": "aborted", **self._digests()}
         )
-        if answer.verdict is not HookVerdict.DONE:
+        # One that hands back has written nothing.
+        if answer.verdict not in {HookVerdict.DONE, HookVerdict.NOT_SUPPORTED}:
             raise _failed("image-abort", answer)
 
     def _instead(self, answer: HookAnswer) -> ImageSink:

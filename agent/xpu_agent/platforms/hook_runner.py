@@ -56,6 +56,7 @@ class HookAnswer:
     verdict: HookVerdict
     members: Mapping[str, object]
     message: str = ""
+    timed_out: bool = False
 
     def text(self, name: str, limit: int) -> str | None:
         """A text member, None where it is absent, null, of another type or too long."""
@@ -182,7 +183,9 @@ class HookRunner:
                 Note("hook-output", line[:_LOG_CHARS], fields=(("verb", verb),)),
             )
         if ending.timed_out:
-            return HookAnswer(HookVerdict.FAILED, {}, f"time limit of {seconds:g} s")
+            return HookAnswer(
+                HookVerdict.FAILED, {}, f"time limit of {seconds:g} s", timed_out=True
+            )
         members = _members(run.stdout)
         match ending.status:
             case 0 if members is None:

@@ -61,11 +61,13 @@ class HookNotifier:
     """A listener that tells the hook `notify` what changed; it never fails and never lasts.
 
     The hook is told a state once, and the percentage of an image in steps of ten: it has two
-    seconds each time, and the workflow waits for it.
+    seconds each time, and the workflow waits for it. One that needed more hears no percentages
+    from then on.
     """
 
     def __init__(self, runner: HookRunner) -> None:
         self._runner = runner
+        self._slow = False
         self._last: tuple[str, int | None] | None = None
 
     def emit(self, event: Event) -> None:
@@ -79,8 +81,9 @@ class HookNotifier:
             case ServerContacted():
                 self.notify("network-up")
             case ImageProgress(done=done, total=total):
-                percent = done * 100 // total if total else None
-                step = None if percent is None else percent - percent % _PERCENT_STEP
+                step = None
+                if total and not self._slow:
+                    step = done * 100 // total // _PERCENT_STEP * _PERCENT_STEP
                 self.notify("image-writing", percent=step)
             case _:
                 pass
@@ -95,4 +98,5 @@ class HookNotifier:
             members["reason"] = str(reason)
         if percent is not None:
             members["percent"] = percent
-        self._runner.ask("notify", members, seconds=limits.HOOK_NOTIFY_SECONDS, tries=1)
+        answer = self._runner.ask("notify", members, seconds=limits.HOOK_NOTIFY_SECONDS, tries=1)
+        self._slow = self._slow or answer.timed_out

@@ -35,6 +35,7 @@ from xpu_agent.errors import ConfigurationError, ExecutionError, Reason, UndoErr
 from xpu_agent.lifecycle import ResetLevel
 from xpu_agent.platforms.hook_image import HookSink
 from xpu_agent.platforms.hook_runner import HookAnswer, HookRunner, HookVerdict
+from xpu_agent.platforms.script_runner import ScriptRunner
 from xpu_agent.platforms.script_runner import verdict as script_verdict
 from xpu_agent.ports import (
     ExpectedImage,
@@ -109,6 +110,8 @@ class HookedPlatform:
 
     def power_on(self) -> None:
         """No verb of its own."""
+        with _recording(Reason.PLATFORM_FAILED):
+            self._forget("configuration")  # a power cut may have left it
         self._builtin.power_on()
 
     def facts(self) -> PlatformFacts:
@@ -276,9 +279,9 @@ class HookedPlatform:
         else:
             _done("wipe", answer, Reason.PLATFORM_FAILED)
         with _recording(Reason.PLATFORM_FAILED):
-            for name in ("hook-checkpoint.json", "configuration"):
-                if (self._context.state_dir / name).exists():
-                    remove_durably(self._context.state_dir / name)
+            self._forget("configuration")
+            self._forget("hook-checkpoint.json")
+        ScriptRunner(self._context.state_dir).clean()
 
     # --- helpers ---
 
@@ -294,6 +297,10 @@ class HookedPlatform:
             return None
         answer = self._runner.ask(verb, members, seconds=seconds)
         return None if answer.verdict is HookVerdict.NOT_SUPPORTED else answer
+
+    def _forget(self, name: str) -> None:
+        if (self._context.state_dir / name).exists():
+            remove_durably(self._context.state_dir / name)
 
     @property
     def _record_path(self) -> Path:
@@ -358,9 +365,8 @@ def _fact(answer: HookAnswer, name: str) -> str | None:
 def _script_result(answer: HookAnswer) -> ScriptResult:
     output = (answer.text("output", limits.HOOK_ANSWER_BYTES) or "")[: limits.SCRIPT_OUTPUT_BYTES]
     if answer.verdict is not HookVerdict.DONE:
-        timed_out = answer.message.startswith("time limit")
         detail = f"the hook run-script failed: {answer.message}"
-        return ScriptResult(ScriptVerdict.ERROR, output, detail, timed_out=timed_out)
+        return ScriptResult(ScriptVerdict.ERROR, output, detail, timed_out=answer.timed_out)
     status = answer.members.get("exit-status", 0)
     if not isinstance(status, int) or isinstance(status, bool):
         detail = "the hook run-script answered no number as exit-status"

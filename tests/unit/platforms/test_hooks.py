@@ -624,6 +624,38 @@ def test_notifier_tells_changes_once_and_never_fails(device: Device) -> None:
     ]
 
 
+@pytest.mark.slow
+def test_a_notifier_that_lasts_hears_no_percentages(device: Device) -> None:
+    told = device.state / "told"
+    device.hook("notify", f'cat >>"{told}"; exec sleep 60')
+    notifier = HookNotifier(device.runner())
+    for done in range(0, 101, 10):
+        notifier.emit(ImageProgress(done, 100))
+    assert len(told.read_text().splitlines()) == 2
+
+
+def test_what_a_power_cut_left_in_the_state_folder_goes(device: Device) -> None:
+    for verb in PAIR:
+        device.hook(verb)
+    for wipes in (False, True):
+        (device.state / "configuration").write_text("secret")
+        (device.state / "scripts").mkdir()
+        (device.state / "scripts" / "pre-configuration.0").write_text("secret")
+        if wipes:
+            device.platform().wipe(ResetLevel.WEAK)
+        else:
+            device.platform().power_on()
+        assert [path.name for path in device.state.iterdir()] == []
+
+
+def test_an_abort_handed_back_is_no_failure(device: Device) -> None:
+    for verb in SET:
+        device.hook(verb, "cat <&3 >/dev/null; exit 64")
+    sink = device.platform().image_sink(EXPECTED)
+    sink.write(memoryview(b"small"))
+    sink.abort()
+
+
 # --- registry ---
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-import datetime
+import datetime as dt
 
 import pytest
 from cryptography import x509
@@ -17,9 +17,9 @@ from xpu_agent.trust.state import ProvisionalHop, TrustedHop
 def _authority() -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "servers")])
-    start = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
+    start = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(start).not_valid_after(start + datetime.timedelta(days=9999))
+    builder = builder.not_valid_before(start).not_valid_after(start + dt.timedelta(days=9999))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
