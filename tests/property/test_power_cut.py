@@ -244,10 +244,16 @@ def test_a_reset_cut_at_every_moment_is_finished_or_has_not_begun() -> None:
             cut += 1
             world = world_of(case)
             until_it_rests(world)
+            world.disk.disabled = True
             start = world.start(Power(cut))
             try:
                 reset(start.platform, start.store, world.clock, start.events, level)
             except PowerCutError:
+                assert world.disk.state is not None
+                if world.disk.state.state is State.WIPING:
+                    # With either marker no boot would start the agent to finish the wipe.
+                    assert not world.disk.provisioned
+                    assert not world.disk.disabled
                 world.sources.clear()  # whatever is finished now is finished without a network
                 until_it_rests(world)
                 untouched = world.disk.configuration == CONFIGURED and world.disk.provisioned

@@ -2,14 +2,14 @@
 """The boot sequence: switch, sources, back-off, and the ends of a run."""
 
 import pytest
-from tests.fakes import ListSource, MemoryServer, World, answer
+from tests.fakes import BOOT_ATTEMPTS, ListSource, MemoryServer, Slot, World, answer
 from tests.owners import onboarding_document as document
 from tests.owners import owner
 
 from xpu_agent.bootstrap.sequence import SztpMethod, preview, run_daemon, run_once
 from xpu_agent.device import DeviceFacts
 from xpu_agent.errors import IdentityError, Reason, SourceUnavailableError, XpuAgentError
-from xpu_agent.lifecycle import AgentState, State
+from xpu_agent.lifecycle import AgentState, State, TrialImage
 from xpu_agent.onboarding.journal import Journal
 from xpu_agent.onboarding.plan import ApplyConfiguration
 from xpu_agent.ports import (
@@ -25,6 +25,7 @@ from xpu_agent.progress import ProgressType
 from xpu_agent.trust.state import preconfigured_hop, provisional_hop
 
 GOOD = document(configuration=b"good", handling="replace")
+NEW = Slot(b"new image", "xpu-os", "2.0")
 NOTHING = SourceUnavailableError(Reason.NO_SOURCE, "no medium")
 
 
@@ -189,6 +190,15 @@ def test_the_loop_stops_when_the_switch_goes_off() -> None:
     assert source.loads == 3
 
 
+def test_the_switch_is_looked_at_during_a_long_pause() -> None:
+    device = world(empty())
+    device.disk.state = AgentState(state=State.WAITING, failures=9)
+    device.clock.on_wait = lambda: setattr(device.disk, "disabled", True)
+    start = device.start()
+    assert run_daemon(start.ports, start.facts).kind is OutcomeKind.NOTHING_TO_DO
+    assert device.clock.waits == [30.0]
+
+
 def test_the_pause_doubles_up_to_its_ceiling() -> None:
     device = world(empty())
     start = device.start()
@@ -253,6 +263,47 @@ def test_a_document_that_cannot_be_written_ends_the_run() -> None:
     start = world(medium()).start()
     start.store.unwritable = True
     assert run_daemon(start.ports, start.facts).reason is Reason.STATE_UNWRITABLE
+
+
+# --- an image on trial -----------------------------------------------------------------------
+
+
+def on_trial(*sources: ListSource) -> World:
+    """A device whose new image was installed and boots for the first time."""
+    device = world(*sources)
+    device.disk.pending, device.disk.attempts_left = NEW, BOOT_ATTEMPTS
+    trial = TrialImage(NEW.sha256.hex(), "xpu-os", "2.0")
+    device.disk.state = AgentState(state=State.TRIAL_BOOT, trial=trial)
+    return device
+
+
+def test_an_image_that_reaches_discovery_gets_its_boot_attempts_again() -> None:
+    device = on_trial(empty())
+    for _ in range(3 * BOOT_ATTEMPTS):
+        start = device.start()
+        run_once(start.ports, start.facts)
+        assert start.facts().running.os_version == "2.0"
+    trial = start.store.load().trial
+    assert trial is not None
+    assert trial.reached
+
+
+@pytest.mark.requirement("SZTP-5.6-09")
+def test_after_the_reboot_everything_is_discovered_again_and_the_image_is_marked_good() -> None:
+    source = medium()
+    device = on_trial(source)
+    start = device.start()
+    assert run_once(start.ports, start.facts).kind is OutcomeKind.COMPLETED
+    assert source.loads == 1
+    assert device.disk.active is NEW
+    assert device.disk.pending is None
+
+
+def test_an_image_is_not_marked_good_before_onboarding_is_done() -> None:
+    device = on_trial(empty())
+    start = device.start()
+    run_once(start.ports, start.facts)
+    assert device.disk.active is not NEW
 
 
 # --- plan and method -------------------------------------------------------------------------

@@ -289,6 +289,17 @@ def test_5_5_after_data_from_one_address_the_others_are_left_alone() -> None:
     assert source.loads == 1
 
 
+@pytest.mark.refuses("SZTP-5.5-03")
+def test_5_5_that_holds_for_trusted_servers_too() -> None:
+    net = Net()
+    failing = net.owner.unsigned(document(post_script=b"exit 1"))
+    net.trusted_server("a", failing, ips=("192.0.2.1", "192.0.2.2"))
+    net.trusted_server("b", net.owner.unsigned(GOOD))
+    net.preconfigured("a", "b")
+    assert net.run().kind is OutcomeKind.COMPLETED
+    assert net.contacts == [("trusted", "a"), ("trusted", "b")]
+
+
 @pytest.mark.requirement("SZTP-5.5-04", "SZTP-B-01")
 def test_5_5_trusted_redirect_with_an_anchor_promotes_the_connection() -> None:
     net = Net()

@@ -324,6 +324,13 @@ def test_a_trusted_server_gets_the_counts_of_earlier_refusals_once(level: Report
     assert run.journal.state.earlier_refusals == {}
 
 
+def test_counts_that_got_through_are_not_told_again_after_a_failure() -> None:
+    run = Run()
+    run.journal.count_refusal(Reason.VOUCHER_EXPIRED)
+    run.refused(trusted(onboarding(post=b"exit 1")))
+    assert run.journal.state.earlier_refusals == {}
+
+
 def test_counts_that_did_not_get_through_are_kept() -> None:
     run = Run()
     run.journal.count_refusal(Reason.VOUCHER_EXPIRED)
