@@ -383,7 +383,7 @@ def test_end_of_file_commits_nothing(device: Device) -> None:
         ("exit 1", Reason.INSTALL_FAILED),
         ("head -c 70000 <&3 >/dev/null; exit 1", Reason.INSTALL_FAILED),
         ("head -c 70000 <&3 >/dev/null; exit 0", Reason.INSTALL_FAILED),
-        ("head -c 70000 <&3 >/dev/null; exit 64", Reason.INSTALL_FAILED),
+        ("head -c 150000 <&3 >/dev/null; exit 64", Reason.INSTALL_FAILED),
         ("cat <&3 >/dev/null; exit 75", Reason.INSTALL_FAILED),
         ("""echo '{"reason": "disk-full"}'; exit 1""", Reason.DISK_FULL),
         ("""echo '{"reason": "voucher-expired"}'; exit 1""", Reason.INSTALL_FAILED),
