@@ -223,11 +223,11 @@ def _signed_data(
     ]
     if wrong is Wrong.CERTIFICATE_NOT_X509:
         certificates = [*certificates, der.octet_string(b"certificate")]
+    if wrong is Wrong.CERTIFICATES_OUT_OF_ORDER and len(set(certificates)) < 2:
+        raise ValueError(f"the defect {wrong} needs two certificates")
     if certificates:
         # A certificate listed twice stands once in a set.
         ordered = sorted(set(certificates), reverse=wrong is Wrong.CERTIFICATES_OUT_OF_ORDER)
-        if wrong is Wrong.CERTIFICATES_OUT_OF_ORDER and len(ordered) < 2:
-            raise ValueError(f"the defect {wrong} needs two certificates")
         parts.append(der.tlv(0xA0, b"".join(ordered)))
     if revocation:
         parts.append(der.set_of(revocation, tag=0xA1))

@@ -169,7 +169,8 @@ def date_and_time(moment: datetime | str) -> str:
     """A yang:date-and-time in UTC with `Z`, without fractions of a second."""
     if isinstance(moment, str):
         return moment
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime: it writes years before 1000 with fewer than four digits.
+    return f"{moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 def _elements(body: Mapping[str, Any]) -> Iterable[str]:

@@ -68,7 +68,7 @@ def enveloped(
         inner = enveloped(
             content, content_type, recipients=recipients, cipher=cipher, rsa=rsa, kdf=kdf
         )
-        content_type, content = ContentType.ENVELOPED_DATA, _inner(inner)
+        content_type, content = _unwrap(inner, "signed-data")
     key_length, arc = {**_CBC, **_GCM}[cipher]
     key = os.urandom(key_length)
     infos = [

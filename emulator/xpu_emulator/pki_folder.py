@@ -86,8 +86,8 @@ class Pki:
         Raises:
             EmulatorError: the folder isn't empty or can't be written, or a name is unusable.
         """
-        for serial in serials:
-            path_component(serial)
+        if len({path_component(serial) for serial in serials}) != len(serials):
+            raise EmulatorError("a serial number is given twice")
         start = not_before or datetime.now(UTC).replace(microsecond=0) - _BACKDATED
         end = start + _VALIDITY
         maker_root = make_root(
