@@ -86,8 +86,8 @@ ALL: list[tuple[Event, str]] = [
         "stage-finished stage=contact result=complete seconds=0.123",
     ),
     (
-        StageFinished(Stage.UNDO, StageResult.ERROR, 1.0, Reason.TIMEOUT, "x"),
-        "stage-finished level=warning stage=undo result=error seconds=1.000 reason=timeout message=x",
+        StageFinished(Stage.UNDO, StageResult.ERROR, 1.0, Reason.TIMEOUT),
+        "stage-finished level=warning stage=undo result=error seconds=1.000 reason=timeout",
     ),
     (state(State.DISCOVERING), "state-changed state=discovering attempt=1"),
     (SourceTried("dhcp", "eth0"), "source-tried source=dhcp origin=eth0"),

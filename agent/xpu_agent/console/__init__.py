@@ -10,7 +10,8 @@ from xpu_agent.console.advice import next_action
 from xpu_agent.console.live import LiveView
 from xpu_agent.console.plain import PlainView
 from xpu_agent.console.status_view import render_status
-from xpu_agent.console.terminal import can_encode, is_live, make_console, wants_color
+from xpu_agent.console.terminal import is_live, make_console, wants_color
+from xpu_agent.console.words import can_encode
 
 __all__ = [
     "LiveView",

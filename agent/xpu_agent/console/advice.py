@@ -57,6 +57,7 @@ NEXT_ACTIONS: dict[Reason, str] = {
     _R.FLAG_STILL_ON: "let the configuration or a script run `xpu-agent disable`",
     _R.INITIAL_REPORT_FAILED: "see why the server does not take progress reports",
     _R.FINAL_REPORT_FAILED: "see why the server does not take progress reports",
+    _R.PLATFORM_FAILED: "look at the platform's hooks and messages",
     _R.UNDO_FAILED: "look at the device, then run `xpu-agent reprovision`",
     _R.STATE_CORRUPT: "run `xpu-agent reprovision`",
     _R.STATE_UNWRITABLE: "make paths.state writable",

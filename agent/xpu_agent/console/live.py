@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from xpu_agent.console.advice import next_action
 from xpu_agent.console.words import (
-    CHECK_GROUPS,
-    OTHER_CHECKS,
     STAGE_WIDTH,
     STAGES,
     Look,
@@ -20,6 +18,7 @@ from xpu_agent.console.words import (
     Speed,
     Tone,
     amount,
+    check_lines,
     clean,
     duration,
 )
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from xpu_agent.trust.signed_data import CheckedStep
 
 _REDRAW_SECONDS = 0.1
-_LEAST_WIDTH = 20
-_GROUP_WIDTH = max(len(name) for _, name in CHECK_GROUPS)
+_LEAST_WIDTH = 10
 _BAR_WIDTH = 24
 
 
@@ -195,17 +193,9 @@ class LiveView:
 
     def _judged(self, steps: "Sequence[CheckedStep]") -> None:
         """The checks by name, one line for each artifact."""
-        groups: dict[str, Pieces] = {}
-        for step in steps:
-            prefix, group = next(
-                ((p, g) for p, g in CHECK_GROUPS if step.step.startswith(p)), ("", OTHER_CHECKS)
-            )
-            mark, tone = self._look.mark(step.result)
-            groups.setdefault(group, []).extend(
-                [(f"  {mark} ", tone), (step.step.removeprefix(prefix), Tone.PLAIN)]
-            )
-        for group, pieces in groups.items():
-            self._line([(f"   {group:<{_GROUP_WIDTH}}", Tone.DIM), *pieces])
+        checks = ((str(step.step), str(step.result)) for step in steps)
+        for pieces in check_lines(checks, self._look, self._width()):
+            self._line(pieces)
 
     def _end(self, outcome: "Outcome") -> None:
         from xpu_agent.ports import OutcomeKind

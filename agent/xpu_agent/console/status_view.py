@@ -5,19 +5,20 @@ The document may come from another version, so every member may be missing or of
 what it holds is shown as text, made harmless, never trusted to fit.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xpu_agent.console.advice import NEXT_ACTIONS
 from xpu_agent.console.words import (
-    CHECK_GROUPS,
-    OTHER_CHECKS,
     STAGE_WIDTH,
     STAGES,
     Look,
     Pieces,
     Tone,
     amount,
+    can_encode,
+    check_lines,
     clean,
     duration,
 )
@@ -33,15 +34,17 @@ _WORD_TONES = {
 
 
 def render_status(
-    status: Mapping[str, Any] | None, *, color: bool, width: int, unicode: bool = True
+    status: Mapping[str, Any] | None, *, color: bool, width: int, unicode: bool | None = None
 ) -> str:
     """The document as lines of at most `width` columns, each ended by a newline.
 
-    None, where there is no status file, is told as such.
+    None, where there is no status file, is told as such. Characters beyond ASCII are used where
+    `unicode` says so; left out, where standard output can encode them.
     """
-    look = Look(color=color, unicode=unicode)
-    lines = [_NO_STATUS] if status is None else list(_lines(status, look))
-    return "".join(look.line(pieces, max(width, 20)) + "\n" for pieces in lines)
+    look = Look(color=color, unicode=can_encode(sys.stdout) if unicode is None else unicode)
+    width = max(width, 20)
+    lines = [_NO_STATUS] if status is None else list(_lines(status, look, width))
+    return "".join(look.line(pieces, width) + "\n" for pieces in lines)
 
 
 _NO_STATUS: Pieces = [
@@ -50,14 +53,15 @@ _NO_STATUS: Pieces = [
 ]
 
 
-def _lines(status: Mapping[str, Any], look: Look) -> Iterator[Pieces]:
+def _lines(status: Mapping[str, Any], look: Look, width: int) -> Iterator[Pieces]:
     dot = f" {look.dot} "
-    yield [
-        (f"xpu-agent {_text(status.get('version'))}", Tone.BOLD),
-        (f"{dot}{_text(status.get('serial-number'))}", Tone.PLAIN),
-        (f"{dot}updated {_moment(status.get('updated'))}", Tone.DIM),
-    ]
-    yield []
+    if status.get("version") is not None:
+        yield [
+            (f"xpu-agent {_text(status.get('version'))}", Tone.BOLD),
+            (f"{dot}{_text(status.get('serial-number'))}", Tone.PLAIN),
+            (f"{dot}updated {_moment(status.get('updated'))}", Tone.DIM),
+        ]
+        yield []
     state = _text(status.get("state"))
     yield _entry(
         "state",
@@ -82,7 +86,7 @@ def _lines(status: Mapping[str, Any], look: Look) -> Iterator[Pieces]:
     yield from _trust(_mapping(status.get("trust")), dot)
     yield from _image(_mapping(status.get("image")), look)
     yield from _network(_mapping(status.get("network")))
-    yield from _checks(_items(status.get("checks")), look)
+    yield from _checks(_items(status.get("checks")), look, width)
     yield from _steps(_items(status.get("steps")), look)
 
 
@@ -170,23 +174,12 @@ def _network(network: Mapping[str, Any]) -> Iterator[Pieces]:
         )
 
 
-def _checks(checks: list[Mapping[str, Any]], look: Look) -> Iterator[Pieces]:
-    groups: dict[str, Pieces] = {}
-    for check in checks:
-        name = _text(check.get("step"))
-        prefix, group = next(
-            ((p, g) for p, g in CHECK_GROUPS if name.startswith(p)), ("", OTHER_CHECKS)
-        )
-        mark, tone = look.mark(_text(check.get("result")))
-        groups.setdefault(group, []).extend(
-            [(f"  {mark} ", tone), (name.removeprefix(prefix), Tone.PLAIN)]
-        )
-    if groups:
+def _checks(checks: list[Mapping[str, Any]], look: Look, width: int) -> Iterator[Pieces]:
+    if checks:
         yield []
         yield [("checks", Tone.BOLD)]
-    width = max((len(g) for g in groups), default=0)
-    for group, pieces in groups.items():
-        yield [(f"  {group:<{width}}", Tone.DIM), *pieces]
+    named = ((_text(check.get("step")), _text(check.get("result"))) for check in checks)
+    yield from check_lines(named, look, width)
 
 
 def _steps(steps: list[Mapping[str, Any]], look: Look) -> Iterator[Pieces]:
@@ -199,7 +192,7 @@ def _steps(steps: list[Mapping[str, Any]], look: Look) -> Iterator[Pieces]:
         stage, seconds = _text(step.get("stage")), step.get("seconds")
         took = duration(seconds) if isinstance(seconds, int | float) else ""
         pieces: Pieces = [
-            (f"  {mark:<2} ", tone),
+            (f"   {mark:<2} ", tone),
             (f"{names.get(stage, stage):<{STAGE_WIDTH}}  ", Tone.PLAIN),
             (f"{took:>11}", Tone.DIM),
         ]

@@ -8,9 +8,8 @@ from typing import TextIO
 
 from xpu_agent.console.live import LiveView
 from xpu_agent.console.plain import PlainView
-from xpu_agent.console.words import Look
+from xpu_agent.console.words import Look, can_encode
 
-_FANCY = "✓✗▸█░…·→–"  # noqa: RUF001  # what the live view draws with
 _CONSOLE = Path("/dev/console")
 
 
@@ -52,15 +51,6 @@ def wants_color(stream: TextIO, environment: Mapping[str, str]) -> bool:
         and environment.get("TERM", "dumb") not in {"", "dumb"}
         and _is_terminal(stream)
     )
-
-
-def can_encode(stream: TextIO) -> bool:
-    """Whether the stream's encoding has the characters the views draw with."""
-    try:
-        _FANCY.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def columns(stream: TextIO) -> int:

@@ -2,8 +2,10 @@
 """Shared by the views: names, amounts, marks, and text of others made harmless."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TextIO
 
 from xpu_agent.progress import Stage
 
@@ -30,6 +32,8 @@ CHECK_GROUPS = (
     ("conveyed-information-", "conveyed information"),
 )
 OTHER_CHECKS = "bundle"
+
+_FANCY = "✓✗▸█░…·→–"  # noqa: RUF001  # what the views draw with where they can
 
 
 class Tone(Enum):
@@ -92,6 +96,15 @@ class Look:
         return "#" * full + "." * (width - full)
 
 
+def can_encode(stream: TextIO) -> bool:
+    """Whether the stream's encoding has the characters the views draw with."""
+    try:
+        _FANCY.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 Pieces = list[tuple[str, Tone]]
 
 _MARKS: dict[str, tuple[str, str, Tone]] = {
@@ -104,6 +117,31 @@ _MARKS: dict[str, tuple[str, str, Tone]] = {
     "initiated": (">", "▸", Tone.BUSY),
     "running": (">", "▸", Tone.BUSY),
 }
+
+
+def check_lines(checks: Iterable[tuple[str, str]], look: Look, width: int) -> list[Pieces]:
+    """Checks (name, result) as lines: one for each artifact, folded where it gets too wide."""
+    groups: dict[str, list[Pieces]] = {}
+    for name, result in checks:
+        prefix, group = next(
+            ((p, g) for p, g in CHECK_GROUPS if name.startswith(p)), ("", OTHER_CHECKS)
+        )
+        mark, tone = look.mark(result)
+        item: Pieces = [(f"  {mark} ", tone), (name.removeprefix(prefix), Tone.PLAIN)]
+        groups.setdefault(group, []).append(item)
+    lines: list[Pieces] = []
+    label_width = max(map(len, groups), default=0)
+    for group, items in groups.items():
+        lines.append([(f"   {group:<{label_width}}", Tone.DIM)])
+        for item in items:
+            if _columns(lines[-1]) + _columns(item) > width and len(lines[-1]) > 1:
+                lines.append([(" " * (3 + label_width), Tone.PLAIN)])
+            lines[-1].extend(item)
+    return lines
+
+
+def _columns(pieces: Pieces) -> int:
+    return sum(len(text) for text, _ in pieces)
 
 
 def clean(text: str, limit: int = 400) -> str:
