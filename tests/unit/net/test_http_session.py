@@ -3,6 +3,7 @@
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,19 @@ def test_a_connection_that_ends_with_the_request_is_made_again_once(start: Start
         tls.recv(65536)
         tls.sendall(OK)
         tls.recv(65536)  # the next request, and then nothing
+
+    server, session = start(serve, answering(OK))
+    assert get(session).body == b"ok"
+    assert get(session).body == b"ok"
+    assert server.connections == 2
+
+
+def test_a_connection_that_is_reset_by_the_request_is_made_again_once(start: Started) -> None:
+    def serve(tls: ssl.SSLSocket) -> None:
+        tls.recv(65536)
+        tls.sendall(OK)
+        tls.recv(65536)
+        tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     server, session = start(serve, answering(OK))
     assert get(session).body == b"ok"

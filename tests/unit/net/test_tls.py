@@ -291,7 +291,7 @@ def test_an_encrypted_key_never_asks_for_a_passphrase(
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-    with pytest.raises(IdentityError, match="key.pem is encrypted"):
+    with pytest.raises(IdentityError, match=r"key\.pem is encrypted"):
         provisional_context(identity)
 
 
