@@ -22,6 +22,7 @@ from xpu_agent.artifacts.cms import (
     parse_content_info,
     parse_signed_data,
 )
+from xpu_agent.artifacts.conveyed_info import apparent_encoding
 from xpu_agent.artifacts.voucher import UnverifiedVoucher, parse_voucher
 from xpu_agent.device import Leniency
 from xpu_agent.errors import MalformedError
@@ -193,7 +194,10 @@ def _by_content_type(content_type: str, plaintext: bytes, name: ArtifactName) ->
     if content_type == OID_DATA and plaintext[:1] == b"\x30":
         # What `openssl cms -encrypt` writes, whatever it was given. No document begins with 0.
         return _signed(parse_content_info(plaintext))
-    if is_conveyed and content_type in _DOCUMENT_TYPES:
+    if is_conveyed and (
+        content_type in {OID_CONVEYED_JSON, OID_CONVEYED_XML}
+        or (content_type == OID_DATA and apparent_encoding(plaintext) is not None)
+    ):
         return PlainContent(content_type, plaintext)
     raise MalformedError(f"the content type {content_type} does not fit what was encrypted")
 

@@ -30,6 +30,7 @@ __all__ = [
     "ImageVerification",
     "OnboardingInformation",
     "RedirectInformation",
+    "apparent_encoding",
     "parse_conveyed_document",
 ]
 
@@ -152,16 +153,18 @@ def parse_conveyed_document(
     return ConveyedDocument(information, encoding, octets, tuple(warnings))
 
 
+def apparent_encoding(octets: bytes) -> Encoding | None:
+    """What a document is written in, by its first octet that is not space (AMB-05)."""
+    start = octets.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")[:1]
+    return {b"{": Encoding.JSON, b"<": Encoding.XML}.get(start)
+
+
 def _encoding(
     octets: bytes, content_type: str, leniencies: Collection[Leniency], warnings: list[str]
 ) -> Encoding:
     """What the octets are, if the content type agrees (AMB-05)."""
-    start = octets.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")[:1]
-    if start == b"{":
-        found = Encoding.JSON
-    elif start == b"<":
-        found = Encoding.XML
-    else:
+    found = apparent_encoding(octets)
+    if found is None:
         raise MalformedError("conveyed information is neither a JSON object nor XML")
     if content_type == OID_DATA:
         return found

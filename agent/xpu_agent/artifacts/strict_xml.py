@@ -40,6 +40,13 @@ def parse_xml(octets: bytes, what: str) -> XmlElement:
         MalformedError: not well-formed, with a document type or another encoding, or a bound
             exceeded.
     """
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"{what} is not UTF-8 at octet {error.start}") from error
+    if b"\x00" in octets:
+        # Expat detects UTF-16, with or without byte order mark, whatever encoding it is told.
+        raise MalformedError(f"{what} has a NUL, which no XML has")
     return _Builder(what).build(octets)
 
 

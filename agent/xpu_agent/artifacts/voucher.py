@@ -60,11 +60,14 @@ def parse_voucher(
     nonce = node.binary("nonce", most=limits.NONCE_BYTES)
     last_renewal_date = _date_and_time(node, "last-renewal-date")
     node.finish()
-    if created_on is None or assertion is None or serial_number is None or pinned is None:
-        raise MalformedError(
-            "ownership voucher lacks one of created-on, assertion, serial-number and "
-            "pinned-domain-cert"
-        )
+    if created_on is None:
+        raise _lacks("created-on")
+    if assertion is None:
+        raise _lacks("assertion")
+    if serial_number is None:
+        raise _lacks("serial-number")
+    if pinned is None:
+        raise _lacks("pinned-domain-cert")
     if nonce is not None:
         if expires_on is not None:
             raise MalformedError("ownership voucher has both nonce and expires-on")
@@ -94,6 +97,10 @@ _NONCE_OCTETS_LEAST: Final = 8
 _DATE_AND_TIME: Final = re.compile(
     r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,64}))?(Z|[+-]\d{2}:\d{2})", re.ASCII
 )
+
+
+def _lacks(name: str) -> MalformedError:
+    return MalformedError(f"ownership voucher lacks {name}")
 
 
 def _date_and_time(node: Node, name: str) -> datetime | None:
