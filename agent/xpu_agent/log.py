@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TextIO
 
 from xpu_agent import limits
+from xpu_agent.errors import XpuAgentError
 
 if TYPE_CHECKING:
     from xpu_agent.lifecycle import State
@@ -39,7 +40,20 @@ EVENTS: Mapping[str, str] = {
     "report-failed": "a progress report was not acknowledged",
     "waiting": "nothing worked; the next attempt is in some seconds",
     "run-ended": "how the run ended",
-    # Notes of the workflow keep their own names and are listed where they are made:
+    # Notes of the workflow:
+    "configuration-notice": "the configuration was read, and something in it was left out",
+    "source-not-available": "a configured source that this version does not have",
+    "state-discarded": "a reset gave up a durable document that could not be read",
+    "confirming-resumed": "everything is applied, only the final report is missing",
+    "content-changed": "other content than what was applied and never confirmed: undone",
+    "final-report-lost": "everything is applied and no report can follow any more",
+    "image-wanted": "the image the onboarding information asks for",
+    "image-uri-failed": "one URI of the boot image was of no use",
+    "image-rolled-back": "the image that was installed did not come up",
+    "mark-good-failed": "the running image could not be marked as good",
+    "reboot-failed": "the platform could not be asked to reboot",
+    "hook-output": "a line a hook wrote to standard error",
+    "gave-up": "the time of give-up is over",
     "note": "a note whose own name is no event name",
     "log-message": "a line from a library or from a place without an event of its own",
     "log-failed": "an event could not be made a line; our own bug",
@@ -113,8 +127,10 @@ def _goes_to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
 class _LineHandler(logging.StreamHandler[TextIO]):
     """Writes whole lines; a stream that is gone or full is no reason to fail."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # its name there
-        """Nothing: there is no place left to say it."""
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  # as declared there
+        """Nothing: there is no place left to say it. A signal that came meanwhile goes on."""
+        if isinstance(sys.exc_info()[1], XpuAgentError):
+            raise  # noqa: PLE0704  # called from an except block
 
 
 class LineFormatter(logging.Formatter):
@@ -133,6 +149,8 @@ class LineFormatter(logging.Formatter):
             if self._format is LogFormat.JSON:
                 return self._json(record.levelno, event, fields)
             return self._line(record.levelno, event, fields)
+        except XpuAgentError:
+            raise  # no failure of ours: a signal ends what is under way
         except Exception:  # noqa: BLE001  # a log line must never cost a boot
             return "log-failed"
 
@@ -216,6 +234,8 @@ class LogListener:
         try:
             for level, name, fields in self._lines(event):
                 self._log.log(level, name, extra={"event": name, "fields": fields})
+        except XpuAgentError:
+            raise  # no failure of ours: a signal ends what is under way
         except Exception:  # noqa: BLE001  # a log line must never cost a boot
             self._log.error(  # the trace may hold what must not be logged
                 "log-failed", extra={"event": "log-failed", "fields": ()}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Log lines: one event, one line, one kmsg record, whatever a peer sent."""
 
+import ast
 import io
 import json
 import logging
@@ -9,13 +10,14 @@ import re
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpu_agent import limits
-from xpu_agent.errors import Reason
+from xpu_agent.errors import Reason, StoppedError
 from xpu_agent.lifecycle import AgentState, State
 from xpu_agent.log import EVENTS, LineFormatter, LogFormat, LogListener, set_up_logging
 from xpu_agent.ports import (
@@ -136,6 +138,20 @@ def test_each_event_is_one_line(event: Event, line: str) -> None:
 def test_each_event_name_is_listed(event: Event) -> None:
     (line,) = logged(event)
     assert line.split()[0] in EVENTS
+
+
+def test_each_note_of_the_agent_is_listed() -> None:
+    names = set()
+    for path in (Path(__file__).parents[2] / "agent/xpu_agent").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="Note") | ast.Attribute(attr="Note" | "_note"),
+                    args=[ast.Constant(value=str(name)), *_],
+                ):
+                    names.add(name)
+    assert names >= {"image-uri-failed", "gave-up"}  # found at all
+    assert names <= set(EVENTS)
 
 
 def test_a_judgement_names_its_checks_for_debugging() -> None:
@@ -327,6 +343,17 @@ def test_formatting_never_raises() -> None:
     record = logging.LogRecord("x", logging.INFO, "", 0, "%d", ("no number",), None)
     formatter = LineFormatter(LogFormat.TEXT, prefixed=False, now=lambda: NOW)
     assert formatter.format(record) == "log-failed"
+
+
+class _Stopping:
+    def __str__(self) -> str:
+        raise StoppedError
+
+
+def test_a_signal_that_comes_while_a_line_is_made_goes_on() -> None:
+    stopping = Note("n", "m", fields=(("a", _Stopping()),))  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(StoppedError):
+        logged(stopping)
 
 
 class _Full(io.StringIO):
