@@ -268,7 +268,7 @@ def test_image_larger_than_the_slot_is_refused_before_an_octet(fetch: Fetching) 
 
 
 @contextmanager
-def raw_server(*answers: bytes) -> Iterator[str]:
+def raw_server(*answers: bytes, seen: list[bytes] | None = None) -> Iterator[str]:
     """Gives each connection the next answer, the last one again and again, then closes it."""
 
     def serve() -> None:
@@ -278,7 +278,9 @@ def raw_server(*answers: bytes) -> Iterator[str]:
             except OSError:
                 return
             with connection, suppress(OSError):
-                connection.recv(65536)
+                request = connection.recv(65536)
+                if seen is not None:
+                    seen.append(request)
                 connection.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -308,7 +310,7 @@ def test_image_of_unknown_length_is_bounded_while_it_comes(fetch: Fetching) -> N
         b"SSH-2.0-nothing\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 10000,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 10000 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
 )
 def test_nonsense_is_an_unreachable_image(fetch: Fetching, answer: bytes) -> None:
@@ -341,6 +343,7 @@ def test_range_of_a_file_of_another_size_starts_again(fetch: Fetching) -> None:
     ) as uri:
         fetch(uri)
     assert fetch.sink.octets == b"0123456789"
+    assert fetch.sink.restarts == 1
 
 
 def test_reset_of_a_file_of_unknown_length_is_not_its_end(fetch: Fetching) -> None:
@@ -367,9 +370,11 @@ def test_reset_of_a_file_of_unknown_length_is_not_its_end(fetch: Fetching) -> No
 
 def test_weak_validators_do_not_resume(fetch: Fetching) -> None:
     head = b'HTTP/1.1 200 OK\r\nETag: W/"a"\r\nLast-Modified: x\r\nContent-Length: 10\r\n\r\n'
-    with raw_server(head + b"01234", head + b"0123456789") as uri:
+    seen: list[bytes] = []
+    with raw_server(head + b"01234", head + b"0123456789", seen=seen) as uri:
         fetch(uri)
     assert fetch.sink.restarts == 1
+    assert not [request for request in seen if b"Range" in request]
 
 
 def test_trickle_is_a_stall(fetch: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,7 +426,6 @@ def test_a_stop_ends_the_transfer(fetch: Fetching) -> None:
     [
         "tftp://127.0.0.1/image",
         "ftp://127.0.0.1/image",
-        "http://user:secret@127.0.0.1/image",
         "http:///image",
         "http://127.0.0.1:99999/image",
         "http://127.0.0.1:0/image",
@@ -436,7 +440,15 @@ def test_a_stop_ends_the_transfer(fetch: Fetching) -> None:
     ],
 )
 def test_uris_that_cannot_be_used(fetch: Fetching, uri: str) -> None:
-    assert "secret" not in refused(lambda: fetch(uri))
+    refused(lambda: fetch(uri))
+
+
+def test_passwords_in_uris_are_neither_sent_nor_shown(fetch: Fetching) -> None:
+    with serving() as server:
+        uri = server.url.replace("http://", "http://user:secret@") + "/image?token=secret"
+        assert "secret" not in refused(lambda: fetch(uri))
+        assert server.connections == ()
+        assert "secret" not in refused(lambda: fetch(f"{server.url}/absent?token=secret"))
 
 
 # Media
