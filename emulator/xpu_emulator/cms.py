@@ -2,6 +2,7 @@
 """SignedData and plain ContentInfos (RFC 5652; RFC 5940 for OCSP; RFC 8419 for Ed25519)."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,13 @@ _DIGEST_OIDS = {
     "sha384": "2.16.840.1.101.3.4.2.2",
     "sha512": "2.16.840.1.101.3.4.2.3",
 }
+_WORTH_CHANGING = (
+    b"serial-number",
+    b"configuration",
+    b"hash-value",
+    b"os-version",
+    b"address",
+)
 _CERTIFICATE_DEFECTS = (Wrong.CERTIFICATE_NOT_X509, Wrong.CERTIFICATES_OUT_OF_ORDER)
 _ATTRIBUTE_DEFECTS = frozenset(
     {
@@ -367,9 +375,16 @@ def _similar_key(key: PrivateKey) -> PrivateKey:
 
 
 def _tamper(content: bytes) -> bytes:
-    # In the middle, within a letter's case: a changed document stays well-formed, mostly.
-    middle = len(content) // 2
-    for index in [*range(middle, len(content)), *range(middle)]:
-        if bytes([content[index]]).isalpha():
-            return content[:index] + bytes([content[index] ^ 0x20]) + content[index + 1 :]
+    # What an attacker would change, within the same kind of character: the document stays well
+    # formed, and only the signature gives it away.
+    for name in _WORTH_CHANGING:
+        pattern = rb'(?:"%b" *: *"|<%b>)([0-9A-Za-z])' % (name, name)
+        if found := re.search(pattern, content):
+            index = found.start(1)
+            return content[:index] + _neighbour(content[index]) + content[index + 1 :]
     return content + b" "
+
+
+def _neighbour(character: int) -> bytes:
+    wrapped = {ord("9"): b"0", ord("f"): b"a", ord("F"): b"A", ord("z"): b"y", ord("Z"): b"Y"}
+    return wrapped.get(character, bytes([character + 1]))

@@ -46,7 +46,11 @@ class Wrong(StrEnum):
     BARE_CONTENT = "bare-content", "encoding", "the content stands there without a ContentInfo"
 
     # Signature: SignedData with signers.
-    TAMPERED_CONTENT = "tampered-content", "signature", "one octet changed after signing"
+    TAMPERED_CONTENT = (
+        "tampered-content",
+        "signature",
+        "one character of a value changed after signing",
+    )
     TAMPERED_SIGNATURE = "tampered-signature", "signature", "one bit of the signature flipped"
     TAMPERED_SIGNED_ATTRIBUTES = (
         "tampered-signed-attributes",

@@ -197,6 +197,24 @@ def test_defects_are_noticed(
         assert openssl.verify_cms(der, made.root).returncode != 0
 
 
+@pytest.mark.parametrize(
+    ("content", "changed"),
+    [
+        (b'{"serial-number":"SN9z"}', b'{"serial-number":"TN9z"}'),
+        (b'{"configuration": "9A=="}', b'{"configuration": "0A=="}'),
+        (b"<r><hash-value>ff:00</hash-value></r>", b"<r><hash-value>af:00</hash-value></r>"),
+        (b"{}", b"{} "),
+    ],
+)
+def test_tampered_content_stays_well_formed(
+    content: bytes, changed: bytes, p256: Authority
+) -> None:
+    der = signed(content, ContentType.DATA, p256.leaf, wrong=Wrong.TAMPERED_CONTENT)
+
+    info = asn1_cms.ContentInfo.load(der, strict=True)["content"]["encap_content_info"]
+    assert info["content"].contents == changed
+
+
 @pytest.fixture
 def bad(p256: Authority) -> Callable[[Wrong], bytes]:
     def make(wrong: Wrong) -> bytes:
