@@ -164,6 +164,9 @@ def test_no_file_outside_the_root_is_read(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "agent.yaml").symlink_to(tmp_path / "outside.yaml")
     assert load_config(None, tmp_path / "root").config.device.serial_number is None
+    (folder / "agent.yaml.d").mkdir()
+    (folder / "agent.yaml.d/1.yaml").symlink_to(tmp_path / "outside.yaml")
+    assert load_config(None, tmp_path / "root").config.device.serial_number is None
 
 
 # --- who may write (9.3) ---------------------------------------------------------------------
@@ -233,6 +236,17 @@ def test_the_folder_a_link_stands_in_counts_too(config: Path, tmp_path: Path) ->
     open_folder.chmod(0o777)
     (found,) = problems(open_folder / "link.yaml")
     assert str(open_folder) in found.text
+
+
+@pytest.mark.refuses("SZTP-9.3-01")
+def test_the_folder_a_link_leads_to_counts_too(config: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o755)
+    (closed / "link.yaml").symlink_to(config)
+    assert problems(closed / "link.yaml") == []
+    config.parent.chmod(0o777)
+    (found,) = problems(closed / "link.yaml")
+    assert str(config.parent) in found.text
 
 
 @as_root
