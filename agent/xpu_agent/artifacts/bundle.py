@@ -8,6 +8,7 @@ Reading is two pure steps with decryption between them, since private keys live 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from xpu_agent.artifacts import der
 from xpu_agent.artifacts.cms import (
@@ -176,7 +177,9 @@ def _conveyed_information(
             # RFC 8572, 5.4: what nobody signed is not signed data.
             raise MalformedError("conveyed information is a SignedData without signer")
         case EnvelopedData():
-            raise MalformedError("conveyed information is in two envelopes, one in the other")
+            raise RuntimeError("an envelope has to be opened by open_artifacts first")
+        case _:
+            assert_never(content)
 
 
 def _decrypted(content_type: str, plaintext: bytes, name: ArtifactName) -> _Content:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the degenerate SignedData that carries certificates alone (RFC 5652, 5.2; RFC 8572, 7.3)."""
+"""Writes the degenerate SignedData: certificates alone (RFC 5652, 5.2; RFC 8572, 7.3)."""
 
 from collections.abc import Sequence
 

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 from xml.sax.saxutils import escape
 
 from xpu_agent import limits
@@ -194,6 +194,8 @@ def _encode_input(tree: _Tree, encoding: Encoding) -> bytes:
         case Encoding.XML:
             content = "".join(_xml(tree))
             return f'<input xmlns="{_NAMESPACE}">{content}</input>'.encode()
+        case _:
+            assert_never(encoding)
 
 
 def _json(value: _Value) -> object:

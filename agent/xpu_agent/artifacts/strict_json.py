@@ -52,10 +52,9 @@ def parse_json(octets: bytes, what: str) -> JsonValue:
 
 def _check_structure(text: str, what: str) -> None:
     """Bound nesting and members before the parser, which is recursive, sees the text."""
-    depth = nodes = tokens = 0
-    for match in _TOKEN.finditer(text):
+    depth = nodes = 0
+    for tokens, match in enumerate(_TOKEN.finditer(text), start=1):
         mark = match.group()
-        tokens += 1
         if mark in {"[", "{"}:
             depth += 1
             nodes += 1

@@ -10,7 +10,7 @@ from typing import Final
 from xpu_agent import limits
 from xpu_agent.artifacts.certificate import Certificate, parse_certificate
 from xpu_agent.artifacts.cms import OID_DATA, OID_VOUCHER_JSON, SignedData
-from xpu_agent.artifacts.yang_data import Encoding, Node, read_document
+from xpu_agent.artifacts.yang_data import JsonNode, read_json_document
 from xpu_agent.device import Assertion, Leniency
 from xpu_agent.errors import MalformedError
 
@@ -46,8 +46,8 @@ def parse_voucher(
             f"ownership voucher has the content type {signed_data.content_type}, of another kind"
         )
     # The module's name is part of the member's: a voucher request (RFC 8995) is no voucher.
-    _, node = read_document(
-        signed_data.content, Encoding.JSON, "ietf-voucher", ("voucher",), "ownership voucher"
+    _, node = read_json_document(
+        signed_data.content, "ietf-voucher", ("voucher",), "ownership voucher"
     )
     warnings: list[str] = []
     created_on = _date_and_time(node, "created-on")
@@ -103,7 +103,7 @@ def _lacks(name: str) -> MalformedError:
     return MalformedError(f"ownership voucher lacks {name}")
 
 
-def _date_and_time(node: Node, name: str) -> datetime | None:
+def _date_and_time(node: JsonNode, name: str) -> datetime | None:
     """A date-and-time in UTC; fractions beyond microseconds are cut off."""
     text = node.word(name)
     if text is None:
@@ -122,7 +122,7 @@ def _date_and_time(node: Node, name: str) -> datetime | None:
 
 
 def _revocation_checks(
-    node: Node, leniencies: Collection[Leniency], warnings: list[str]
+    node: JsonNode, leniencies: Collection[Leniency], warnings: list[str]
 ) -> bool | None:
     """The boolean; a string of that meaning only where the operator allows it (AMB-12)."""
     name = "domain-cert-revocation-checks"

@@ -16,7 +16,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final, TypeVar, assert_never
 
 from xpu_agent import limits
 from xpu_agent.artifacts.strict_json import JsonValue, parse_json
@@ -83,10 +83,6 @@ class Node(ABC):
     @abstractmethod
     def integer(self, name: str) -> int | None:
         """A leaf of an integer type of 32 bits or less."""
-
-    @abstractmethod
-    def boolean(self, name: str) -> bool | str | None:
-        """A leaf of type boolean; a JSON string comes back as it is, for the caller to judge."""
 
     @abstractmethod
     def identity(self, name: str) -> Identity | None:
@@ -214,6 +210,7 @@ class JsonNode(Node):
         return value
 
     def boolean(self, name: str) -> bool | str | None:
+        """A leaf of type boolean; a string comes back as it is, for the caller to judge."""
         if name not in self._members:
             return None
         value = self._members.pop(name)
@@ -303,12 +300,6 @@ class XmlNode(Node):
             raise MalformedError(f"{self.path(name)} is not a number without fraction")
         return int(value)
 
-    def boolean(self, name: str) -> bool | str | None:
-        value = self.word(name)
-        if value not in {"true", "false", None}:
-            raise MalformedError(f"{self.path(name)} is not a boolean")
-        return None if value is None else value == "true"
-
     def identity(self, name: str) -> Identity | None:
         element = self._one(name)
         if element is None:
@@ -345,19 +336,28 @@ def read_document(
     """
     match encoding:
         case Encoding.JSON:
-            value = parse_json(octets, what)
-            if not isinstance(value, dict) or len(value) != 1:
-                raise MalformedError(f"{what} is not a JSON object with one member")
-            ((qualified, content),) = value.items()
-            for name in names:
-                if qualified == f"{module}:{name}":
-                    return name, JsonNode(module, content, name)
-            raise MalformedError(f"{what} has the wrong top member: {shown(qualified)}")
+            return read_json_document(octets, module, names, what)
         case Encoding.XML:
             root = parse_xml(octets, what)
             if root.namespace != _NAMESPACE + module or root.name not in names:
                 raise MalformedError(f"{what} has the wrong root element: {shown(root.name)}")
             return root.name, XmlNode(module, root, root.name)
+        case _:
+            assert_never(encoding)
+
+
+def read_json_document(
+    octets: bytes, module: str, names: tuple[str, ...], what: str
+) -> tuple[str, JsonNode]:
+    """As `read_document`, for documents that are JSON and nothing else."""
+    value = parse_json(octets, what)
+    if not isinstance(value, dict) or len(value) != 1:
+        raise MalformedError(f"{what} is not a JSON object with one member")
+    ((qualified, content),) = value.items()
+    top_module, _, name = qualified.rpartition(":")
+    if top_module != module or name not in names:
+        raise MalformedError(f"{what} has the wrong top member: {shown(qualified)}")
+    return name, JsonNode(module, content, name)
 
 
 def shown(name: str) -> str:

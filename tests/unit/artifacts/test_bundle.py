@@ -25,9 +25,11 @@ from tests.unit.artifacts.der_writer import (
     signed_data,
     signer,
 )
+
 from xpu_agent.artifacts.bundle import (
     ArtifactName,
     Artifacts,
+    OpenedArtifacts,
     SignedConveyedInformation,
     UnsignedConveyedInformation,
     UnverifiedBundle,
@@ -217,3 +219,5 @@ def test_plaintexts_are_due_for_envelopes_only() -> None:
         assemble_bundle(opened, {})
     with pytest.raises(RuntimeError):
         assemble_bundle(opened, {CI: DOCUMENT, OC: b""})
+    with pytest.raises(RuntimeError):
+        assemble_bundle(OpenedArtifacts(opened.artifacts, {}), {})

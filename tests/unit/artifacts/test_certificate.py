@@ -23,6 +23,7 @@ from tests.unit.artifacts.der_writer import (
     tlv,
     utc,
 )
+
 from xpu_agent import limits
 from xpu_agent.artifacts.certificate import (
     BasicConstraints,
@@ -42,7 +43,7 @@ def test_example_identity() -> None:
     assert found.version == 3
     assert found.subject_serial_number == "XPU-0001-EXAMPLE"
     assert found.subject_text == "O=Example, CN=xpu, serialNumber=XPU-0001-EXAMPLE"
-    assert found.key_usage == {"digital_signature"}
+    assert found.key_usage == frozenset({"digital_signature"})
     assert found.basic_constraints == BasicConstraints(is_ca=False, path_length=None)
     assert found.not_after == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert not found.self_issued
@@ -107,9 +108,9 @@ def test_extensions() -> None:
         )
     )
     assert found.subject_key_identifier == b"id"
-    assert found.key_usage == {"key_cert_sign", "crl_sign", "decipher_only"}
+    assert found.key_usage == frozenset({"key_cert_sign", "crl_sign", "decipher_only"})
     assert found.basic_constraints == BasicConstraints(is_ca=True, path_length=2)
-    assert found.extended_key_usage == {"1.3.6.1.5.5.7.3.1"}
+    assert found.extended_key_usage == frozenset({"1.3.6.1.5.5.7.3.1"})
     assert found.authority_key_identifier == b"kid"
     assert found.subject_alternative_names[0] == GeneralName("dns_name", b"a.example")
     assert found.subject_alternative_names[3] == GeneralName("directory_name", NAME)

@@ -36,6 +36,7 @@ from tests.unit.artifacts.der_writer import (
     tlv,
     utc,
 )
+
 from xpu_agent import limits
 from xpu_agent.artifacts import cms
 from xpu_agent.errors import MalformedError, Reason

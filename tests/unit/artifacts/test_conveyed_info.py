@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.artifacts import vectors
 from tests.unit.artifacts.der_writer import DATA, JSON, VOUCHER, XML, content_info, octets
+
 from xpu_agent import limits
 from xpu_agent.artifacts.cms import CertificateBag
 from xpu_agent.artifacts.conveyed_info import (
@@ -209,9 +210,10 @@ def test_addresses(address: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        *("", ".", "a..b", "-a", "a-", "a b", "a/b", "a:443", "[2001:db8::1]", "x" * 64, "é.example"),
+        *("", ".", "a..b", "-a", "a-", "a b", "a/b", "a:443", "[2001:db8::1]", "x" * 64),
         *("999.1.1.1", "192.0.2", "0x7f000001", "192.0.2.1.", "a.example:443", "1.2.3.4%eth 0"),
-        *("fe80::1%", "fe80::1%a/b", "a%eth0", "user@a", ".".join(["x" * 63] * 4), "a\n"),
+        *("é.example", "fe80::1%", "fe80::1%a/b", "a%eth0", "user@a"),
+        *(".".join(["x" * 63] * 4), "a\n"),
     ],
 )  # fmt: skip
 @pytest.mark.refuses("SZTP-6.3-03")

@@ -18,6 +18,7 @@ from tests.unit.artifacts.der_writer import (
     tlv,
     utc,
 )
+
 from xpu_agent import limits
 from xpu_agent.artifacts import der
 from xpu_agent.errors import MalformedError, Reason

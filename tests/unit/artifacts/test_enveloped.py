@@ -25,6 +25,7 @@ from tests.unit.artifacts.der_writer import (
     set_of,
     tlv,
 )
+
 from xpu_agent.artifacts import cms
 from xpu_agent.errors import MalformedError
 

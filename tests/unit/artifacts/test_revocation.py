@@ -25,6 +25,7 @@ from tests.unit.artifacts.der_writer import (
     utc,
 )
 from tests.unit.artifacts.der_writer import generalized as general
+
 from xpu_agent import limits
 from xpu_agent.artifacts import cms
 from xpu_agent.errors import MalformedError
@@ -84,7 +85,8 @@ def test_crl() -> None:
     )
     assert found.authority_key_identifier == b"kid"
     assert found.critical_extensions == ()
-    assert not (found.is_delta or found.is_indirect or found.issuing_distribution_point)
+    marks = (found.is_delta, found.is_indirect, found.issuing_distribution_point)
+    assert marks == (False, False, False)
     assert found.signature == b"signature"
 
 

@@ -2,6 +2,7 @@
 """Strict JSON (RFC 8259; RFC 7951)."""
 
 import pytest
+
 from xpu_agent import limits
 from xpu_agent.artifacts.strict_json import parse_json
 from xpu_agent.errors import MalformedError, Reason

@@ -2,6 +2,7 @@
 """Strict XML: no document type, bounded, namespaces resolved."""
 
 import pytest
+
 from xpu_agent import limits
 from xpu_agent.artifacts.strict_xml import parse_xml
 from xpu_agent.errors import MalformedError

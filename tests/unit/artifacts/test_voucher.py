@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.artifacts import vectors
 from tests.unit.artifacts.der_writer import DATA, JSON, VOUCHER, XML, signed
+
 from xpu_agent.artifacts import cms
 from xpu_agent.artifacts.voucher import UnverifiedVoucher, parse_voucher
 from xpu_agent.device import Assertion, Leniency
