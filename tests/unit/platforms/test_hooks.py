@@ -163,7 +163,7 @@ def test_try_later_is_tried_again_and_not_for_ever(device: Device) -> None:
         "echo '[]'",
         "echo '{}{}'",
         "printf '{\"a\": '",
-        "echo '{\"a\": \"'; head -c 70000 /dev/zero | tr '\\0' a; echo '\"}'",
+        """printf '{"a": "'; head -c 70000 /dev/zero | tr '\\0' a; echo '"}'""",
         "yes",
     ],
 )
@@ -187,6 +187,25 @@ def test_the_time_limit_ends_a_hook(device: Device) -> None:
     answer = device.runner().ask("notify", seconds=0.2)
     assert time.monotonic() - started < 5
     assert (answer.verdict, answer.message) == (HookVerdict.FAILED, "time limit of 0.2 s")
+
+
+def test_the_time_limit_ends_all_of_a_hook(device: Device) -> None:
+    device.hook("notify", "(trap '' TERM; exec sleep 300) & echo $! >&2; sleep 300")
+    device.runner().ask("notify", seconds=0.5)
+    (pid,) = device.log()
+    deadline = time.monotonic() + 5
+    while _runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _runs(pid)
+
+
+def _runs(pid: str) -> bool:
+    """Not gone, nor a zombie whoever adopted it has not reaped yet."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_hook_may_leave_a_delayed_reboot_behind(device: Device) -> None:

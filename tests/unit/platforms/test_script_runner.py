@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -176,6 +177,20 @@ def test_endless_output_is_bounded_head_and_tail(state: Path) -> None:
 def test_foreign_octets_in_the_output_are_escaped(state: Path) -> None:
     result = _run(state, _sh(r"printf '\033[31m\377\000\r\tred\n'"))
     assert result.output == "\\x1b[31m\\xff\\x00\\r\tred\n"
+
+
+def test_a_script_another_thread_still_holds_open_for_writing_runs(tmp_path: Path) -> None:
+    # What a fork in another thread does for a moment between our write and our exec.
+    script = tmp_path / "script"
+    script.write_bytes(_sh("exit 7"))
+    script.chmod(0o700)
+    file = script.open("r+b")
+    closer = threading.Timer(0.2, file.close)
+    closer.start()
+    child = processes.Child([str(script)], {}, captures=[])
+    assert child.wait(10) == processes.Ending(7)
+    child.close()
+    closer.join()
 
 
 def test_a_stop_request_ends_it(state: Path) -> None:
