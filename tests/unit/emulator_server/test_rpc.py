@@ -14,6 +14,8 @@ from cryptography.x509.oid import NameOID
 from tests.unit.emulator_server.certificates import degenerate, issue, pki
 
 from xpu_emulator import rpc
+from xpu_emulator.artifacts import ContentType, signed
+from xpu_emulator.identity import make_root
 from xpu_emulator.rpc import Encoding, ErrorTag, InputError, ProgressType
 
 SERVER = "ietf-sztp-bootstrap-server"
@@ -314,6 +316,7 @@ def test_key_blob_of_another_name(algorithm: str, blob: bytes) -> None:
 def wrong_chains() -> dict[str, bytes]:
     other = issue("Other root", ca=True)
     second_leaf = issue("second", pki().device_root)
+    root = make_root("root")
     return {
         "certificate itself": pki().device_root.der,
         "no certificate": degenerate(),
@@ -321,6 +324,7 @@ def wrong_chains() -> dict[str, bytes]:
         "two roots": degenerate(pki().device_root, other),
         "a stranger": degenerate(pki().device_root, issue("x", other)),
         "a fork": degenerate(pki().device_root, pki().device_ca, second_leaf),
+        "signed": signed(b"x", ContentType.DATA, root, certificates=[root]),
         "trailing octets": degenerate(pki().device_root) + b"\0",
         "junk": b"junk",
     }

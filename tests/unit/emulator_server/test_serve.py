@@ -15,10 +15,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.unit.emulator_server.certificates import issue
 from tests.unit.emulator_server.test_https import Client
-from tests.unit.emulator_server.test_server import GET, REPORT, SERVER
+from tests.unit.emulator_server.test_server import GET, REDIRECT, REPORT, SERVER, post
 
+from xpu_emulator.messages import Response
+from xpu_emulator.rpc import ProgressType
 from xpu_emulator.scenario import example_scenario
+from xpu_emulator.serve import Until, exchange_line
+from xpu_emulator.server import BootstrapServer, Exchange
 
 ROOT = Path(__file__).parents[3]
 SCENARIO = """
@@ -153,3 +158,35 @@ def test_bad_input_is_status_2(arguments: tuple[str | Path, ...], text: str) -> 
     assert result.returncode == 2
     assert text in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def exchange(body: dict[str, object], status: int = 204, serial_number: str = "XPU-1") -> Exchange:
+    server = BootstrapServer("a")
+    server.set_answer(None, REDIRECT)
+    for progress_type in ProgressType:
+        server.answer_report(progress_type, Response(status))
+    certificate = issue("device", serial_number=serial_number).der
+    server.handle(post(REPORT, body, certificate=certificate))
+    return server.exchanges[0]
+
+
+@pytest.mark.parametrize(
+    ("made", "reached"),
+    [
+        (exchange({"progress-type": "bootstrap-complete"}), True),
+        (exchange({"progress-type": "bootstrap-complete"}, status=500), False),
+        (exchange({"progress-type": "bootstrap-complete"}, serial_number="XPU-2"), False),
+        (exchange({"progress-type": "bootstrap-error"}), False),
+        (exchange({}), False),
+    ],
+)
+def test_until_wants_the_acknowledged_report_of_that_device(made: Exchange, reached: bool) -> None:
+    assert Until(ProgressType.BOOTSTRAP_COMPLETE, "XPU-1").reached(made) is reached
+
+
+def test_text_of_a_device_is_escaped_and_bounded() -> None:
+    made = exchange({"progress-type": "informational", "message": "a\nb\u202e" + "c" * 1000})
+    line = exchange_line(made)
+    assert line.startswith("a: XPU-1 report informational: a\\nb")
+    assert line.isprintable()
+    assert len(line) < 400
