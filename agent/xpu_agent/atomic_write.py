@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import secrets
 from pathlib import Path
 
 
@@ -25,7 +24,7 @@ def write_atomically(
     content or the new, but a power cut may lose both: for files that end with the boot anyway.
     Raises OSError; then the old content stands and no temporary file is left.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, mode)
     try:

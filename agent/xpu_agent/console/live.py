@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from xpu_agent.console.advice import next_action
 from xpu_agent.console.words import (
+    SKIP,
     STAGE_WIDTH,
     STAGES,
     Look,
@@ -122,10 +123,8 @@ class LiveView:
             case ports.ReportSent():
                 pass
             case ports.Waiting(seconds=seconds):
-                self._waiting = [
-                    ("waiting ", Tone.BUSY),
-                    (f"{duration(seconds)} to the next attempt", Tone.DIM),
-                ]
+                left = f"{duration(seconds)} to the next attempt {self._look.dot} to skip: {SKIP}"
+                self._waiting = [("waiting ", Tone.BUSY), (left, Tone.DIM)]
                 self._draw()
             case ports.RunEnded(outcome=outcome):
                 self._end(outcome)

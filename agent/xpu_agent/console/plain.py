@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from xpu_agent.console.advice import next_action
-from xpu_agent.console.words import STAGES, Speed, amount, clean, duration
+from xpu_agent.console.words import SKIP, STAGES, Speed, amount, clean, duration
 
 if TYPE_CHECKING:
     from xpu_agent.errors import Reason
@@ -116,9 +116,13 @@ class PlainView:
             self._line(f"boot image: {share}{amount(done)}{of}{', ' if words else ''}{words}")
 
     def _wait(self, seconds: float, reason: "Reason | None") -> None:
-        why = f"{reason}; " if reason is not None else ""
-        what = f"; {next_action(reason)}" if reason is not None else ""
-        self._line(f"waiting: {why}next attempt in {duration(seconds)}{what}")
+        """What is missing and how to skip it; what to do about it where there is room."""
+        line = f"waiting {duration(seconds)}"
+        if reason is not None:
+            line += f": {reason}"
+        line += f" (to skip: {SKIP})"
+        tail = f" -> {next_action(reason)}" if reason is not None else ""
+        self._line(line + tail if len(line) + len(tail) <= WIDTH else line)
 
     def _failure(self, what: str, reason: "Reason", message: str) -> None:
         """Reason and next action always stand; the sentence gets what room is left.

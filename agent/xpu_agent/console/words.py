@@ -33,6 +33,8 @@ CHECK_GROUPS = (
 )
 OTHER_CHECKS = "bundle"
 
+SKIP = "xpu-agent disable"  # how a person ends the waiting
+
 _FANCY = "✓✗▸█░…·→–"  # noqa: RUF001  # what the views draw with where they can
 
 

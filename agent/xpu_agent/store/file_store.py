@@ -9,7 +9,6 @@ in shell, without starting this agent.
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +99,8 @@ class FileStore:
 
     def forget(self, level: ResetLevel) -> None:
         """See `ports.StateStore`."""
+        import shutil
+
         if not self._folder.is_dir():
             return
         try:

@@ -7,11 +7,9 @@ and size; it is for root alone to read, and keeping it never fails an attempt.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -80,6 +78,8 @@ class RefusedBundles:
         sync_directory(self._folder)
 
     def _prune(self) -> None:
+        import shutil
+
         kept = list(self._kept())
         while len(kept) > limits.REFUSED_BUNDLES or (
             len(kept) > 1 and sum(_size(folder) for _, folder in kept) > limits.REFUSED_BYTES
@@ -87,6 +87,8 @@ class RefusedBundles:
             shutil.rmtree(kept.pop(0)[1])
 
     def _remove_leftovers(self) -> None:
+        import shutil
+
         for leftover in self._folder.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -107,6 +109,8 @@ def _files(artifacts: "Artifacts") -> dict[str, bytes]:
 
 
 def _digest(files: dict[str, bytes]) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name}:{len(content)}:".encode("ascii"))

@@ -220,7 +220,7 @@ def test_a_size_nobody_told_has_no_bar() -> None:
 
 def test_waiting_is_told_and_goes_away() -> None:
     screen, _ = draw(Waiting(42.0, Reason.TIMEOUT, "late"), *stage(Stage.FACTS))
-    assert " ▸ waiting 42 s to the next attempt" in screen.drawn
+    assert " ▸ waiting 42 s to the next attempt · to skip: xpu-agent disable" in screen.drawn
     assert screen.lines[1:] == [" ✓ device facts      0.2 s", ""]
 
 

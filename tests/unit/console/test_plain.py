@@ -58,7 +58,7 @@ def test_a_course_in_lines() -> None:
         "data judged: trusted onboarding",
         "configuration: warning (0.1 s): odd",
         "attempt 2",
-        "waiting: too-large; next attempt in 5.0 s; make the data smaller",
+        "waiting 5.0 s: too-large (to skip: xpu-agent disable) -> make the data smaller",
         "loud: x",
         "completed: done",
     ]
@@ -162,3 +162,10 @@ def test_a_stream_that_is_gone_is_no_reason_to_fail() -> None:
     stream.close()
     for event in EVERY:
         view.emit(event)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_waiting_tells_what_is_missing_and_how_to_skip(reason: Reason) -> None:
+    (line,) = lines(Waiting(300.0, reason, "m" * 500))
+    assert line.startswith(f"waiting 5 min 00 s: {reason} (to skip: xpu-agent disable)")
+    assert not line.endswith("...")
