@@ -69,12 +69,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = int(parsed.handler(parsed))
         sys.stdout.flush()
     except EmulatorError as error:
-        print(f"xpu-emulator {parsed.command}: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return _refuse(parsed.command, str(error))
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader went away, as `| head` does; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _refuse(parsed.command, f"{error.filename or 'input or output'}: {error.strerror}")
     return status
+
+
+def _refuse(command: str, message: str) -> int:
+    # One line, whatever the texts of other libraries hold.
+    print(f"xpu-emulator {command}: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_USAGE

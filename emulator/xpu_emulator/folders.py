@@ -18,14 +18,15 @@ def path_component(name: str) -> str:
     folder.
 
     Raises:
-        EmulatorError: empty, `.`, `..`, or too long for a file name.
+        EmulatorError: empty, `.`, `..`, no UTF-8, or too long for a file name.
     """
     if name in {"", ".", ".."}:
         raise EmulatorError(f"{name!r} can't be a serial number: it is no file name")
-    encoded = "".join(
-        chr(octet) if octet in _KEPT else f"%{octet:02X}"
-        for octet in name.encode("utf-8", "surrogatepass")
-    )
+    try:
+        octets = name.encode()
+    except UnicodeEncodeError as error:
+        raise EmulatorError(f"{name!r} can't be a serial number: it is no UTF-8") from error
+    encoded = "".join(chr(octet) if octet in _KEPT else f"%{octet:02X}" for octet in octets)
     if len(encoded) > _LONGEST_NAME:
         raise EmulatorError(f"a serial number of {len(encoded)} octets is too long for a file name")
     return encoded

@@ -88,6 +88,9 @@ class Pki:
         """
         if len({path_component(serial) for serial in serials}) != len(serials):
             raise EmulatorError("a serial number is given twice")
+        for name in (manufacturer, owner):
+            if not name or not name.isprintable():
+                raise EmulatorError(f"{name!r} is no name for a manufacturer or owner")
         start = not_before or datetime.now(UTC).replace(microsecond=0) - _BACKDATED
         end = start + _VALIDITY
         maker_root = make_root(

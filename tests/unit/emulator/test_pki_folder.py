@@ -58,7 +58,7 @@ def test_odd_serial_numbers_stay_in_their_folder(serial: str, pki: Pki) -> None:
 
 
 def test_names_that_can_be_no_file() -> None:
-    for name in ("", ".", "..", "é" * 100):
+    for name in ("", ".", "..", "é" * 100, "\udc80"):
         with pytest.raises(EmulatorError):
             path_component(name)
     assert path_component("A-1_b.c~d/é") == "A-1_b.c%7Ed%2F%C3%A9"
@@ -72,9 +72,9 @@ def test_device_keys_of_other_kinds(kind: KeyKind, pki: Pki, openssl: OpenSsl) -
 
 
 def test_same_device_or_server_twice_is_refused(pki: Pki) -> None:
-    with pytest.raises(EmulatorError, match="exists already"):
+    with pytest.raises(EmulatorError, match=r"(device|server) .* exists already in"):
         pki.add_device(SERIAL)
-    with pytest.raises(EmulatorError, match="exists already"):
+    with pytest.raises(EmulatorError, match=r"(device|server) .* exists already in"):
         pki.add_server("bootstrap", ["a.example"])
 
 
