@@ -14,6 +14,14 @@ from typing import TypeAlias
 from xml.sax.saxutils import escape
 
 from xpu_emulator import der_checks
+from xpu_emulator.rpc_schema import (
+    CSR_LEAF_IDS,
+    CSR_LEAVES,
+    CSR_MODULE,
+    GET_INPUT,
+    REPORT_INPUT,
+    SERVER_MODULE,
+)
 from xpu_emulator.yang_reader import (
     NAMESPACE_PREFIX,
     Container,
@@ -21,8 +29,6 @@ from xpu_emulator.yang_reader import (
     ErrorTag,
     Findings,
     InputError,
-    Kind,
-    SchemaNode,
     Value,
     Violation,
     read_input,
@@ -49,8 +55,6 @@ __all__ = [
     "is_terminal",
 ]
 
-SERVER_MODULE = "ietf-sztp-bootstrap-server"
-CSR_MODULE = "ietf-sztp-csr"
 FORMATS = tuple(f"ietf-ztp-types:{name}" for name in ("p10-csr", "cmc-csr", "cmp-csr"))
 NONCE_OCTETS = range(16, 33)
 
@@ -175,103 +179,6 @@ class RestconfError:
     csr_request: CsrRequest | None = None
 
 
-def _leaf(name: str, kind: Kind, *ids: str, module: str = SERVER_MODULE) -> SchemaNode:
-    return SchemaNode(name, module, kind, requirement_ids=ids or ("RC-3.6-01",))
-
-
-def _csr_node(
-    name: str, *children: SchemaNode, kind: Kind = Kind.CONTAINER, leaf_list: bool = False,
-    mandatory: bool = False,
-) -> SchemaNode:  # fmt: skip  # one schema node a line below
-    return SchemaNode(name, CSR_MODULE, kind, children, leaf_list, mandatory, ("CSR-3.2-01",))
-
-
-_CSR_LEAVES = ("p10-csr", "cmc-csr", "cmp-csr")
-_CSR_LEAF_IDS = {"p10-csr": "CSR-3.2-08", "cmc-csr": "CSR-3.2-09", "cmp-csr": "CSR-3.2-10"}
-
-_GET_INPUT = SchemaNode(
-    "input",
-    SERVER_MODULE,
-    Kind.CONTAINER,
-    (
-        _leaf("signed-data-preferred", Kind.EMPTY, "SZTP-7.3-10"),
-        _leaf("hw-model", Kind.STRING),
-        _leaf("os-name", Kind.STRING),
-        _leaf("os-version", Kind.STRING),
-        _leaf("nonce", Kind.BINARY, "SZTP-7.3-06"),
-        _csr_node(
-            "csr-support",
-            _csr_node(
-                "key-generation",
-                _csr_node(
-                    "supported-algorithms",
-                    _csr_node(
-                        "algorithm-identifier", kind=Kind.BINARY, leaf_list=True, mandatory=True
-                    ),
-                    mandatory=True,
-                ),
-            ),
-            _csr_node(
-                "csr-generation",
-                _csr_node(
-                    "supported-formats",
-                    _csr_node(
-                        "format-identifier", kind=Kind.IDENTITY, leaf_list=True, mandatory=True
-                    ),
-                    mandatory=True,
-                ),
-                mandatory=True,
-            ),
-        ),
-        *(_leaf(n, Kind.BINARY, _CSR_LEAF_IDS[n], module=CSR_MODULE) for n in _CSR_LEAVES),
-    ),
-)
-
-_REPORT_INPUT = SchemaNode(
-    "input",
-    SERVER_MODULE,
-    Kind.CONTAINER,
-    (
-        SchemaNode("progress-type", SERVER_MODULE, Kind.STRING, mandatory=True),
-        _leaf("message", Kind.STRING),
-        SchemaNode(
-            "ssh-host-keys",
-            SERVER_MODULE,
-            Kind.CONTAINER,
-            (
-                SchemaNode(
-                    "ssh-host-key",
-                    SERVER_MODULE,
-                    Kind.CONTAINER,
-                    (
-                        SchemaNode("algorithm", SERVER_MODULE, Kind.STRING, mandatory=True),
-                        SchemaNode("key-data", SERVER_MODULE, Kind.BINARY, mandatory=True),
-                    ),
-                    many=True,
-                    requirement_ids=("SZTP-7.3-08",),
-                ),
-            ),
-            requirement_ids=("SZTP-7.3-08",),
-        ),
-        SchemaNode(
-            "trust-anchor-certs",
-            SERVER_MODULE,
-            Kind.CONTAINER,
-            (
-                SchemaNode(
-                    "trust-anchor-cert",
-                    SERVER_MODULE,
-                    Kind.BINARY,
-                    many=True,
-                    requirement_ids=("SZTP-7.3-09",),
-                ),
-            ),
-            requirement_ids=("SZTP-7.3-09",),
-        ),
-    ),
-)
-
-
 def decode_get_bootstrapping_data(body: bytes, encoding: Encoding) -> GetBootstrappingData:
     """Read and judge the input of `get-bootstrapping-data`.
 
@@ -283,7 +190,7 @@ def decode_get_bootstrapping_data(body: bytes, encoding: Encoding) -> GetBootstr
     if not body:
         return GetBootstrappingData()
     findings = Findings()
-    tree = read_input(body, encoding, _GET_INPUT, findings)
+    tree = read_input(body, encoding, GET_INPUT, findings)
     nonce = tree.octets("nonce")
     if nonce is not None and len(nonce) not in NONCE_OCTETS:
         _finding(findings, "SZTP-7.3-06", f"/input/nonce has {len(nonce)} octets, not 16 to 32")
@@ -306,7 +213,7 @@ def decode_report_progress(body: bytes, encoding: Encoding) -> ReportProgress:
         InputError: the body is wrong; every finding is in it.
     """
     findings = Findings()
-    tree = read_input(body, encoding, _REPORT_INPUT, findings)
+    tree = read_input(body, encoding, REPORT_INPUT, findings)
     name = tree.text("progress-type") or ""
     known = {member.value: member for member in ProgressType}
     if tree.has("progress-type") and name not in known:
@@ -330,7 +237,7 @@ def _finding(findings: Findings, requirement_id: str, text: str) -> None:
 
 
 def _csr(tree: Container, findings: Findings) -> CsrSupport | CertificateRequest | None:
-    present = [name for name in ("csr-support", *_CSR_LEAVES) if tree.has(name)]
+    present = [name for name in ("csr-support", *CSR_LEAVES) if tree.has(name)]
     if len(present) > 1:
         findings.add(
             ErrorTag.UNKNOWN_ELEMENT,
@@ -340,12 +247,12 @@ def _csr(tree: Container, findings: Findings) -> CsrSupport | CertificateRequest
     support = tree.container("csr-support")
     if support is not None:
         return _csr_support(support, findings)
-    for name in _CSR_LEAVES:
+    for name in CSR_LEAVES:
         der = tree.octets(name)
         if der is not None:
             problem = der_checks.problem_with_csr(name, der)
             if problem is not None:
-                _finding(findings, _CSR_LEAF_IDS[name], f"/input/{name}: {problem}")
+                _finding(findings, CSR_LEAF_IDS[name], f"/input/{name}: {problem}")
             return CertificateRequest(name, der)
     return None
 

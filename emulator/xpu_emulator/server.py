@@ -12,8 +12,6 @@ every request with everything that was wrong in it, and lets others wait for wha
    that rule on purpose.
 """
 
-import base64
-import binascii
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,10 +19,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from xpu_emulator import rpc
+from xpu_emulator.authentication import Refusal, authenticate
 from xpu_emulator.der_checks import ConveyedKind, conveyed_kind
 from xpu_emulator.messages import MISPRINTS, MediaTypes, Request, Response, bare, is_registered
 from xpu_emulator.rpc import (
@@ -42,7 +38,6 @@ from xpu_emulator.rpc import (
 
 HOST_META = "/.well-known/host-meta"
 XRD_MEDIA_TYPE = "application/xrd+xml"
-_CREDENTIALS = ("SZTP-5.3-05",)
 
 
 class Operation(Enum):
@@ -114,23 +109,6 @@ class Report:
         return self.report.progress_type
 
 
-class _Refusal(Exception):  # noqa: N818  # not an error: an answer found early
-    def __init__(
-        self,
-        status: int,
-        tag: ErrorTag,
-        message: str,
-        *,
-        violations: tuple[Violation, ...] = (),
-        headers: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error = RestconfError(tag, message)
-        self.violations = violations
-        self.headers = headers
-
-
 @dataclass(slots=True)
 class _Draft:
     """What is learned of a request while it is answered."""
@@ -140,17 +118,6 @@ class _Draft:
     input: GetBootstrappingData | ReportProgress | None = None
     violations: list[Violation] = field(default_factory=list)
     encoding: Encoding = Encoding.JSON
-
-
-def certificate_serial_number(der: bytes) -> str | None:
-    """The X.520 serialNumber in a certificate's subject; None if there isn't exactly one."""
-    try:
-        attributes = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(
-            NameOID.SERIAL_NUMBER
-        )
-    except ValueError:
-        return None
-    return str(attributes[0].value) if len(attributes) == 1 else None
 
 
 class BootstrapServer:
@@ -256,7 +223,7 @@ class BootstrapServer:
         draft = _Draft()
         try:
             response = self._route(request, draft)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             draft.violations.extend(refusal.violations)
             response = _error_response(
                 refusal.status, refusal.error, draft.encoding, refusal.headers
@@ -292,7 +259,7 @@ class BootstrapServer:
         operations = {prefix + operation.value: operation for operation in Operation}
         operation = operations.get(request.path)
         if operation is None:
-            raise _Refusal(404, ErrorTag.INVALID_VALUE, "no such resource")
+            raise Refusal(404, ErrorTag.INVALID_VALUE, "no such resource")
         draft.operation = operation
         encoding = _answer_encoding(request, policy)
         draft.encoding = encoding or draft.encoding
@@ -302,10 +269,12 @@ class BootstrapServer:
         if request.method != "POST":
             text = f"{operation.value} was called with {request.method}, not POST"
             raise _not_allowed("POST", Violation(("RC-3.6-01",), text))
-        draft.serial_number = _authenticate(request, policy)
+        draft.serial_number = authenticate(
+            request, policy.basic_passwords, certificate_needed=policy.demands_client_certificate
+        )
         request_encoding = _request_encoding(request, policy, draft)
         if encoding is None:
-            raise _Refusal(406, ErrorTag.INVALID_VALUE, "none of the accepted encodings is known")
+            raise Refusal(406, ErrorTag.INVALID_VALUE, "none of the accepted encodings is known")
         try:
             match operation:
                 case Operation.GET_BOOTSTRAPPING_DATA:
@@ -313,7 +282,7 @@ class BootstrapServer:
                 case Operation.REPORT_PROGRESS:
                     return self._report_progress(request, request_encoding, draft)
         except rpc.InputError as error:
-            raise _Refusal(400, error.tag, str(error), violations=error.violations) from error
+            raise Refusal(400, error.tag, str(error), violations=error.violations) from error
 
     def _get_bootstrapping_data(
         self, request: Request, encoding: Encoding, draft: _Draft
@@ -333,7 +302,7 @@ class BootstrapServer:
                     )
                 self._nonces.add((serial_number, wanted.nonce))
         if answers is None:
-            raise _Refusal(403, ErrorTag.ACCESS_DENIED, "unknown device")
+            raise Refusal(403, ErrorTag.ACCESS_DENIED, "unknown device")
         answer, if_signed_preferred = answers
         if wanted.signed_data_preferred and if_signed_preferred is not None:
             answer = if_signed_preferred
@@ -363,7 +332,7 @@ class BootstrapServer:
                     and self._policy.obeys_signed_data_preferred
                     and _is_unsigned_onboarding(fixed)
                 ):
-                    raise _Refusal(
+                    raise Refusal(
                         404, ErrorTag.INVALID_VALUE, "there is no signed data for this device"
                     )
                 body = rpc.encode_output(fixed, draft.encoding)
@@ -376,13 +345,13 @@ class BootstrapServer:
             known = self._default is not None or serial_number in self._answers
             response = self._report_answers.get(report.progress_type, Response(204))
         if not known:
-            raise _Refusal(403, ErrorTag.ACCESS_DENIED, "unknown device")
+            raise Refusal(403, ErrorTag.ACCESS_DENIED, "unknown device")
         draft.input = report
         return response
 
 
-def _not_allowed(allow: str, *violations: Violation) -> _Refusal:
-    return _Refusal(
+def _not_allowed(allow: str, *violations: Violation) -> Refusal:
+    return Refusal(
         405,
         ErrorTag.OPERATION_NOT_SUPPORTED,
         "this method is not allowed here",
@@ -427,71 +396,13 @@ def _check_csr_request(request: CsrRequest, wanted: GetBootstrappingData) -> Non
         return
     offer = wanted.csr if isinstance(wanted.csr, CsrSupport) else None
     if offer is None:
-        raise _Refusal(500, ErrorTag.OPERATION_FAILED, "a CSR is needed; none was offered")
+        raise Refusal(500, ErrorTag.OPERATION_FAILED, "a CSR is needed; none was offered")
     if request.form not in offer.formats or (
         request.algorithm is not None and request.algorithm not in (offer.algorithms or ())
     ):
-        raise _Refusal(
+        raise Refusal(
             500, ErrorTag.OPERATION_FAILED, "the needed kind of CSR is not among those offered"
         )
-
-
-# Identity
-
-
-def _authenticate(request: Request, policy: ServerPolicy) -> str:
-    """The authenticated serial number; 401 where there is none."""
-    challenge = (
-        (("WWW-Authenticate", 'Basic realm="bootstrap-server"'),) if policy.basic_passwords else ()
-    )
-    by_certificate = (
-        certificate_serial_number(request.client_certificate_der)
-        if request.client_certificate_der is not None
-        else None
-    )
-    by_password = _basic_user(request, policy, challenge)
-    if by_certificate is not None and by_password not in {None, by_certificate}:
-        raise _Refusal(
-            401,
-            ErrorTag.ACCESS_DENIED,
-            "certificate and credentials name different devices",
-            violations=(
-                Violation(
-                    _CREDENTIALS,
-                    f"certificate of {by_certificate!r} with credentials of {by_password!r}",
-                ),
-            ),
-            headers=challenge,
-        )
-    identity = by_certificate or by_password
-    if identity is None or (by_certificate is None and policy.demands_client_certificate):
-        raise _Refusal(
-            401,
-            ErrorTag.ACCESS_DENIED,
-            "a client certificate with a serial number is needed",
-            headers=challenge,
-        )
-    return identity
-
-
-def _basic_user(
-    request: Request, policy: ServerPolicy, challenge: tuple[tuple[str, str], ...]
-) -> str | None:
-    """The user of valid HTTP Basic credentials (RFC 7617); wrong ones are refused at once."""
-    value = request.header("Authorization")
-    if value is None or not policy.basic_passwords:
-        return None
-    scheme, _, credentials = value.partition(" ")
-    user = ""
-    if scheme.lower() == "basic":
-        try:
-            decoded = base64.b64decode(credentials.strip(), validate=True).decode("utf-8")
-        except (binascii.Error, UnicodeDecodeError):
-            decoded = ""
-        user, _, password = decoded.partition(":")
-        if user and policy.basic_passwords.get(user) == password:
-            return user
-    raise _Refusal(401, ErrorTag.ACCESS_DENIED, "wrong credentials", headers=challenge)
 
 
 # Media types
@@ -522,4 +433,4 @@ def _request_encoding(request: Request, policy: ServerPolicy, draft: _Draft) -> 
         draft.violations.append(
             Violation(("RC-5.2-01",), f"{text}; it must be one of RESTCONF's two")
         )
-    raise _Refusal(415, ErrorTag.OPERATION_NOT_SUPPORTED, f"{text} is not supported here")
+    raise Refusal(415, ErrorTag.OPERATION_NOT_SUPPORTED, f"{text} is not supported here")
