@@ -76,37 +76,40 @@ def test_old_versions_have_no_extensions() -> None:
     assert found.subject_alternative_names == ()
 
 
-def test_extensions() -> None:
+def full_certificate() -> bytes:
+    """One with every extension this agent reads."""
     directory = prim(0, b"\x00")
     subtree_name = ctx(4, NAME)
-    found = parse_certificate(
-        certificate(
-            extension(SKI, octets(b"id")),
-            extension(KU, bits(b"\x06\x80", 7), boolean(True)),
-            extension(BC, seq(boolean(True), integer(2)), boolean(True)),
-            extension(EKU, seq(oid("1.3.6.1.5.5.7.3.1"))),
-            extension(AKI, seq(prim(0, b"kid"), ctx(1, ctx(4, NAME)), prim(2, b"\x01"))),
-            extension(
-                SAN,
-                seq(
-                    prim(2, b"a.example"),
-                    prim(7, bytes(4)),
-                    prim(7, bytes(16)),
-                    ctx(4, NAME),
-                    ctx(0, oid("1.2.3"), ctx(0, tlv(5))),
-                    prim(6, b"https://a.example"),
-                ),
+    return certificate(
+        extension(SKI, octets(b"id")),
+        extension(KU, bits(b"\x06\x80", 7), boolean(True)),
+        extension(BC, seq(boolean(True), integer(2)), boolean(True)),
+        extension(EKU, seq(oid("1.3.6.1.5.5.7.3.1"))),
+        extension(AKI, seq(prim(0, b"kid"), ctx(1, ctx(4, NAME)), prim(2, b"\x01"))),
+        extension(
+            SAN,
+            seq(
+                prim(2, b"a.example"),
+                prim(7, bytes(4)),
+                prim(7, bytes(16)),
+                ctx(4, NAME),
+                ctx(0, oid("1.2.3"), ctx(0, tlv(5))),
+                prim(6, b"https://a.example"),
             ),
-            extension(
-                NC,
-                seq(
-                    ctx(0, seq(prim(2, b"example"), directory), seq(subtree_name)),
-                    ctx(1, seq(prim(7, bytes(8)))),
-                ),
+        ),
+        extension(
+            NC,
+            seq(
+                ctx(0, seq(prim(2, b"example"), directory), seq(subtree_name)),
+                ctx(1, seq(prim(7, bytes(8)))),
             ),
-            extension("1.2.3.4", b"anything", boolean(False)),
-        )
+        ),
+        extension("1.2.3.4", b"anything", boolean(False)),
     )
+
+
+def test_extensions() -> None:
+    found = parse_certificate(full_certificate())
     assert found.subject_key_identifier == b"id"
     assert found.key_usage == frozenset({"key_cert_sign", "crl_sign", "decipher_only"})
     assert found.basic_constraints == BasicConstraints(is_ca=True, path_length=2)

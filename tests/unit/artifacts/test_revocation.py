@@ -199,6 +199,21 @@ def parse_ocsp(*responses: bytes, kind: str = OCSP) -> tuple[cms.OcspResponse, .
     return bag.ocsp_responses
 
 
+def stapled_revocation() -> bytes:
+    """A bag with a CRL and an OCSP response that have every part there is."""
+    revoked = seq(entry(7), entry(8, extension(REASON, enum(1))))
+    full_crl = crl(
+        extension(CRL_NUMBER, integer(5)),
+        extension(AKI, seq(prim(0, b"kid"))),
+        extension(IDP, seq(prim(4, b"\xff")), TRUE),
+        revoked=revoked,
+    )
+    full_single = single(next=ctx(0, general("20260201000000Z")))
+    certificates = ctx(0, seq(certificate()))
+    response = basic(full_single, version=ctx(0, integer(0)), certificates=certificates)
+    return degenerate(crls=ctx(1, full_crl, ctx(1, oid(OCSP), ocsp(response))))
+
+
 @pytest.mark.requirement("SZTP-3.2-05")
 def test_ocsp_response() -> None:
     octets_ = basic(
