@@ -175,7 +175,8 @@ class _Previewer:
         source: str,  # noqa: ARG002
     ) -> Outcome:
         state = self._ports.store.load()
-        self.plan = make_plan(onboarding, self._facts.running, state.refused_images, state.trial)
+        trial = mark_reached(state.trial, self._ports.platform.facts())
+        self.plan = make_plan(onboarding, self._facts.running, state.refused_images, trial)
         return Outcome(OutcomeKind.NOTHING_TO_DO, message="shown, not done")
 
     def refuse(

@@ -4,21 +4,24 @@
 from typing import Any
 
 import pytest
-from tests.fakes import FACTORY_CONFIGURATION, MemoryServer, Start, World, answer
+from tests.fakes import FACTORY_CONFIGURATION, MemoryServer, NoKeys, Start, World, answer
 from tests.fakes import ListSource as Listed
+from tests.owners import encrypted, owner
 from tests.owners import onboarding_document as document
-from tests.owners import owner
 
 from xpu_agent import limits
 from xpu_agent.artifacts.bundle import Artifacts
+from xpu_agent.artifacts.cms import EnvelopedData
 from xpu_agent.bootstrap.sequence import run_once
 from xpu_agent.errors import (
     IdentityError,
     MalformedError,
     Reason,
     SourceUnavailableError,
+    StoppedError,
     XpuAgentError,
 )
+from xpu_agent.keys.file import load_keys
 from xpu_agent.ports import (
     FoundArtifacts,
     FoundServers,
@@ -245,6 +248,46 @@ def test_5_3_signed_information_from_a_medium_is_used() -> None:
     assert net.bootstrapped
 
 
+@pytest.mark.requirement("SZTP-5.3-06")
+def test_5_3_what_is_encrypted_to_the_device_is_decrypted_first() -> None:
+    net = Net()
+    idevid = net.owner.idevid
+    net.world.keys = load_keys([idevid.der], idevid.key_pem)
+    net.medium(encrypted(net.owner.signed(GOOD), idevid))
+    assert net.run().kind is OutcomeKind.COMPLETED
+    assert net.bootstrapped
+
+
+@pytest.mark.refuses("SZTP-5.3-06")
+def test_5_3_what_is_encrypted_to_somebody_else_leads_to_the_next_source() -> None:
+    net = Net()
+    idevid = net.owner.idevid
+    net.world.keys = load_keys([idevid.der], idevid.key_pem)
+    net.medium(encrypted(net.owner.signed(GOOD), net.owner.owner))
+    net.server("a", net.owner.signed(GOOD))
+    net.dhcp("a")
+    assert net.run().kind is OutcomeKind.COMPLETED
+    assert net.world.disk.refused == [(Reason.DECRYPTION_FAILED, "directory /media")]
+    assert net.start is not None
+    steps = net.start.events.of(Judged)[0].steps
+    assert [step.step for step in steps if step.result is StepResult.FAILED] == [Step.DECRYPT]
+
+
+def test_5_3_a_device_without_a_key_can_still_use_what_is_not_encrypted() -> None:
+    class MissingKeys(NoKeys):
+        def decrypt(self, enveloped: EnvelopedData) -> bytes:
+            raise IdentityError(
+                Reason.IDEVID_MISSING, f"no private key for {len(enveloped.recipients)} recipients"
+            )
+
+    net = Net()
+    net.world.keys = MissingKeys()
+    net.medium(encrypted(net.owner.signed(GOOD), net.owner.idevid))
+    assert net.run().reason is Reason.IDEVID_MISSING
+    net.medium(net.owner.signed(GOOD))
+    assert net.run().kind is OutcomeKind.COMPLETED
+
+
 # --- redirects (5.5) -------------------------------------------------------------------------
 
 
@@ -360,6 +403,15 @@ def test_7_3_redirect_information_gets_no_report_from_a_trusted_server_either() 
     net.preconfigured("a")
     assert net.run().kind is OutcomeKind.COMPLETED
     assert first.reports == []
+
+
+def test_5_5_an_entry_with_an_unusable_anchor_is_left_out_not_weakened() -> None:
+    net = Net()
+    leaf = net.owner.entry("a", anchor=net.owner.owner)
+    net.medium(net.owner.signed(net.owner.redirect(leaf)))
+    server = net.server("a", net.owner.signed(GOOD))
+    assert net.run().reason is Reason.MALFORMED
+    assert server.connections == []
 
 
 @pytest.mark.refuses("SZTP-9.3-01")
@@ -499,6 +551,21 @@ def test_vch_5_3_a_nonce_of_another_source_does_not_count() -> None:
     net.medium(net.owner.signed(GOOD, nonce=nonce))
     outcome = net.run()
     assert outcome.reason is Reason.VOUCHER_NONCE_MISMATCH
+    assert net.untouched
+
+
+@pytest.mark.parametrize("where", ["load", "next", "server"])
+def test_a_signal_ends_the_attempt_wherever_it_comes(where: str) -> None:
+    net = Net()
+    if where == "load":
+        net.source("usb", StoppedError())
+    elif where == "next":
+        net.source("usb", FoundServers("nothing", ()), StoppedError())
+    else:
+        net.server("a", StoppedError())
+        net.dhcp("a")
+    net.medium(net.owner.signed(GOOD))
+    assert net.run().kind is OutcomeKind.STOPPED
     assert net.untouched
 
 
