@@ -15,8 +15,6 @@ is named by a `file:///images/NAME` URI.
 import argparse
 import hashlib
 import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -46,6 +44,7 @@ from xpu_emulator.artifacts import (
 )
 from xpu_emulator.errors import EmulatorError
 from xpu_emulator.folders import make_folder, path_component, read_file, write_file
+from xpu_emulator.media_image import make_image, make_iso, make_vfat
 from xpu_emulator.pki import Identity, Pki
 from xpu_emulator.voucher import issue_voucher, parse_defect, print_defects
 
@@ -53,8 +52,6 @@ _CONVEYED_FILE: Final = "conveyed-information"
 _OWNER_FILE: Final = "owner-certificate.cms"
 _VOUCHER_FILE: Final = "ownership-voucher.vcj"
 _PAYLOAD_LIMIT: Final = 1 << 20  # octets
-_TOOL_SECONDS: Final = 600
-_VFAT_SPARE: Final = 4 << 20  # octets for tables and growth
 _CONVEYED_WRONG = (*ENCODING_DEFECTS, *SIGNATURE_DEFECTS, *ENVELOPE_DEFECTS, *CONVEYED_DEFECTS)
 _VOUCHER_WRONG = (*ENCODING_DEFECTS, *SIGNATURE_DEFECTS, *VOUCHER_DEFECTS)
 
@@ -145,38 +142,6 @@ def signed_data_for(
     except ValueError as error:
         raise EmulatorError(f"no such data for {serial}: {error}") from error
     return BootstrappingData(conveyed, owner, voucher)
-
-
-def make_iso(tree: Path, image: Path) -> None:
-    """An ISO 9660 image of a tree, labelled SZTP, with Joliet and Rock Ridge names.
-
-    Raises:
-        EmulatorError: neither xorriso nor genisoimage is installed, or it failed.
-    """
-    options = ["-quiet", "-J", "-joliet-long", "-R", "-V", "SZTP", "-o", str(image), str(tree)]
-    if tool := shutil.which("xorriso"):
-        _run([tool, "-as", "mkisofs", *options])
-    elif tool := shutil.which("genisoimage"):
-        _run([tool, *options])
-    else:
-        raise EmulatorError("an ISO image needs xorriso or genisoimage; install one of them")
-
-
-def make_vfat(tree: Path, image: Path) -> None:
-    """A FAT image of a tree, labelled SZTP, without a partition table.
-
-    Raises:
-        EmulatorError: mtools isn't installed, or failed.
-    """
-    formatter, copier = shutil.which("mformat"), shutil.which("mcopy")
-    if formatter is None or copier is None:
-        raise EmulatorError("a vfat image needs mformat and mcopy; install mtools")
-    size = sum(each.stat().st_size + 32768 for each in tree.rglob("*") if each.is_file())
-    # Whole tracks of 32 sectors of 512 octets, 64 heads.
-    cylinders = (size + _VFAT_SPARE) // (512 * 32 * 64) + 1
-    geometry = ["-t", str(cylinders), "-h", "64", "-s", "32"]
-    _run([formatter, "-C", "-i", str(image), *geometry, "-v", "SZTP", "::"])
-    _run([copier, "-s", "-i", str(image), *map(str, sorted(tree.iterdir())), "::/"])
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -270,7 +235,7 @@ def _media(arguments: argparse.Namespace) -> int:
         _copy_image(arguments.image, arguments.out, replace=arguments.force)
     for path, maker in ((arguments.iso, make_iso), (arguments.vfat, make_vfat)):
         if path is not None:
-            _make_image(maker, arguments.out, path, replace=arguments.force)
+            make_image(maker, arguments.out, path, replace=arguments.force)
             print(path)
     return 0
 
@@ -392,28 +357,3 @@ def _copy_image(image: Path, out: Path, *, replace: bool) -> None:
         shutil.copyfile(image, target)
     except OSError as error:
         raise EmulatorError(f"can't copy {image} to {target}: {error}") from error
-
-
-def _make_image(maker: Any, tree: Path, image: Path, *, replace: bool) -> None:
-    if image.exists() and not replace:
-        raise EmulatorError(f"{image} exists already")
-    if image.resolve().is_relative_to(tree.resolve()):
-        raise EmulatorError(f"{image} lies in the tree it is to be an image of")
-    make_folder(image.parent)
-    with tempfile.TemporaryDirectory(dir=image.parent) as scratch:
-        temporary = Path(scratch) / "image"
-        maker(tree, temporary)
-        temporary.replace(image)
-
-
-def _run(command: list[str]) -> None:
-    name = Path(command[0]).name
-    try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=_TOOL_SECONDS, check=False, text=True
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise EmulatorError(f"{name} failed: {error}") from error
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
-        raise EmulatorError(f"{name} failed: {lines[-1]}")
