@@ -94,6 +94,16 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert {s.key for s in loaded.settings() if s.origin == "default"} == set()
 
 
+@pytest.mark.requirement("SZTP-5.1-09", "SZTP-5.1-07")
+def test_the_two_lists_of_anchors_stay_apart(tmp_path: Path) -> None:
+    write(tmp_path, {"a.yaml": "trust: {voucher-anchors: [v.pem]}\n"})
+    trust = load_config(tmp_path / "a.yaml").config.trust
+    assert (trust.voucher_anchors, trust.server_anchors) == ((tmp_path / "v.pem",), ())
+    write(tmp_path, {"b.yaml": "trust: {server-anchors: [s.pem]}\n"})
+    trust = load_config(tmp_path / "b.yaml").config.trust
+    assert (trust.voucher_anchors, trust.server_anchors) == ((), (tmp_path / "s.pem",))
+
+
 def test_schema_and_values_have_the_same_keys() -> None:
     config = AgentConfig()
     keys: set[str] = {"format"}
@@ -240,6 +250,7 @@ def test_a_bootstrap_server_is_a_bare_authority(url: str) -> None:
         parse_bootstrap_server(url)
 
 
+@pytest.mark.requirement("SZTP-5.1-06")
 def test_a_bootstrap_server_has_a_port(tmp_path: Path) -> None:
     assert parse_bootstrap_server("https://A.Example") == ServerAddress("a.example", 443)
     assert parse_bootstrap_server("HTTPS://[::1]:8443") == ServerAddress("::1", 8443)

@@ -2,6 +2,7 @@
 """Markers, modes, resets, and a folder that can't be written or read."""
 
 import os
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -126,6 +127,16 @@ def test_presence_means_off_so_absence_cannot_keep_it_from_being_turned_off(
         make()
         assert not store.switched_on()
         marker.rmdir() if marker.is_dir() else marker.unlink()
+
+
+@pytest.mark.refuses("SZTP-5.1-02")
+def test_losing_everything_does_not_turn_it_off(store: FileStore) -> None:
+    # A switch that needed a marker to be on would be off on a fresh or wiped file system.
+    store.save(AgentState(state=State.PROVISIONED))
+    store.disable()
+    shutil.rmtree(store.folder)
+    assert store.switched_on()
+    assert store.load().state is State.FACTORY
 
 
 def test_the_provisioned_marker(store: FileStore) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from xpu_agent import limits
 from xpu_agent.artifacts.bundle import Artifacts
+from xpu_agent.device import DeviceFacts, RunningImage
 from xpu_agent.errors import Reason
+from xpu_agent.sources.removable_storage import DirectoryMedium
 from xpu_agent.store.refused import RefusedBundles
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
@@ -37,6 +39,14 @@ def test_a_bundle_stands_in_the_layout_of_a_medium(refused: RefusedBundles, tmp_
     assert about["time"] == "2026-11-27T12:00:00+00:00"
     for path in (tmp_path / "refused").rglob("*"):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
+
+
+def test_the_reader_of_media_reads_it(refused: RefusedBundles, tmp_path: Path) -> None:
+    artifacts = Artifacts(b"info", b"owner", b"voucher")
+    refused.keep(artifacts, Reason.VOUCHER_EXPIRED, "usb")
+    facts = DeviceFacts("SN1", None, RunningImage(None, None), (), (), ())
+    (offer,) = DirectoryMedium([tmp_path / "refused/1"]).load(facts)
+    assert offer.artifacts == artifacts
 
 
 def test_only_what_was_received_is_there(refused: RefusedBundles, tmp_path: Path) -> None:
