@@ -40,6 +40,7 @@ ANCHORS = 32
 # Work of the trust core.
 SIGNATURE_CHECKS = 64  # public key operations for one bundle
 PATH_DEPTH = 8  # certificates in one path
+PATH_STEPS = 256  # certificates looked at in search of paths, for one bundle
 
 # Redirects (RFC 8572, 5.3).
 REDIRECT_DEPTH = 10

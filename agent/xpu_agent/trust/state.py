@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from xpu_agent.artifacts.certificate import Certificate
+from xpu_agent.artifacts.cms import CertificateBag
 from xpu_agent.artifacts.conveyed_info import RedirectInformation
 from xpu_agent.artifacts.rpc import BootstrappingRequest
 from xpu_agent.device import DeviceFacts
+from xpu_agent.errors import TrustError
+from xpu_agent.trust.path import issued_by
+from xpu_agent.trust.signature import Budget
 
 
 class TrustState(Enum):
@@ -48,12 +52,14 @@ Hop = TrustedHop | ProvisionalHop
 
 def preconfigured_hop(host: str, port: int, anchors: tuple[Certificate, ...]) -> Hop:
     """A server of the pre-configured list (5.1); without anchors it is provisional."""
-    raise NotImplementedError
+    if not anchors:
+        return provisional_hop(host, port)
+    return TrustedHop(host, port, anchors, fallback=provisional_hop(host, port))
 
 
 def provisional_hop(host: str, port: int) -> ProvisionalHop:
     """A server named by an untrusted source: DHCP, DNS, untrusted redirect (5.5)."""
-    raise NotImplementedError
+    return ProvisionalHop(host, port)
 
 
 def redirect_hops(information: RedirectInformation, *, trusted: bool) -> tuple[Hop, ...]:
@@ -66,11 +72,59 @@ def redirect_hops(information: RedirectInformation, *, trusted: bool) -> tuple[H
     An entry whose `trust-anchor` holds no usable single chain makes that entry unusable; it is
     left out, never weakened.
     """
-    raise NotImplementedError
+    hops: list[Hop] = []
+    for server in information.servers:
+        if not trusted or server.trust_anchor is None:
+            hops.append(provisional_hop(server.address, server.port))
+            continue
+        anchor = chain_end(server.trust_anchor)
+        if anchor is not None:
+            hops.append(TrustedHop(server.address, server.port, (anchor,), fallback=None))
+    return tuple(hops)
+
+
+def chain_end(bag: CertificateBag) -> Certificate | None:
+    """The last CA of the one chain in a `trust-anchor`: the root if it is alone (6.3, AMB-25).
+
+    A SET OF has no order, so the chain is found by signatures: one self-signed root, then each
+    the issuer of the next, all certificates used. None where there is no such chain.
+    """
+    budget = Budget()
+    unique = tuple({certificate.der: certificate for certificate in bag.certificates}.values())
+    try:
+        roots = [c for c in unique if issued_by(c, c, budget)]
+        if len(roots) != 1:
+            return None
+        end, rest = roots[0], [c for c in unique if c is not roots[0]]
+        while rest:
+            below = [c for c in rest if issued_by(c, end, budget)]
+            if len(below) != 1:
+                return None
+            end = below[0]
+            rest.remove(end)
+    except TrustError:
+        return None  # the budget: no honest chain is that long
+    return end
 
 
 def bootstrapping_request(
     trust: TrustState, facts: DeviceFacts, nonce: bytes
 ) -> BootstrappingRequest:
     """What to tell a server (decision table: 5.3, 9.6): a provisional one learns the nonce only."""
-    raise NotImplementedError
+    match trust:
+        case TrustState.TRUE:
+            return BootstrappingRequest(
+                signed_data_preferred=False,
+                hw_model=facts.hw_model,
+                os_name=facts.running.os_name,
+                os_version=facts.running.os_version,
+                nonce=nonce,
+            )
+        case TrustState.FALSE:
+            return BootstrappingRequest(
+                signed_data_preferred=True,
+                hw_model=None,
+                os_name=None,
+                os_version=None,
+                nonce=nonce,
+            )
