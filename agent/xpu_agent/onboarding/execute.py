@@ -169,6 +169,10 @@ class _Execution:
         with self._stage(Stage.PARSING) as parsing:
             for warning in self._onboarding.evidence.warnings:
                 parsing.warn(warning)
+            if not self._ports.clock.read().accurate:
+                parsing.warn(
+                    "the clock is not accurate, no date was judged", Reason.CLOCK_UNTRUSTED
+                )
         self._summarize_refusals()
         plan = make_plan(
             self._onboarding,

@@ -276,6 +276,16 @@ def test_warnings_of_the_document_are_reported() -> None:
     assert run.server.reports[index].message == "one fingerprint skipped"
 
 
+def test_a_clock_that_is_not_accurate_is_a_warning_of_parsing() -> None:
+    world = World()
+    world.clock.accurate = False
+    run = Run(world)
+    assert run.execute(trusted(FULL)) == COMPLETED
+    index = run.server.report_types.index(P.PARSING_WARNING)
+    assert (run.server.reports[index].message or "").startswith("clock-untrusted: ")
+    assert run.journal.state.clock_floor is None
+
+
 # --- undoing that fails, state that can't be written, signals --------------------------------
 
 
