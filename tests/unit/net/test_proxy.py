@@ -101,7 +101,13 @@ def test_the_name_goes_to_the_proxy_and_tls_ends_at_the_server(
 
 @pytest.mark.parametrize(
     "answer",
-    [b"HTTP/1.1 403 No\r\n\r\n", b"HTTP/1.1 2\r\n\r\n", b"SSH-2.0\r\n\r\n", b"", b"x" * 99999],
+    [
+        b"HTTP/1.1 403 No\r\n\r\n",
+        b"HTTP/1.1 2\r\n\r\n",
+        b"SSH-2.0\r\n\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20000 + b"\r\n",
+    ],
 )
 def test_a_proxy_that_refuses(authorities: Authorities, servers: Servers, answer: bytes) -> None:
     server = servers.start(authorities.server)
