@@ -104,6 +104,7 @@ def _play(stage: _Stage, folder: Path, image_mib: int, began: float) -> None:
     device = world.make_device(SERIAL)
     world.serve(device)
     first = stage.run(device, "run")
+    view.explains = False
     image = stage.expect(
         first,
         _REBOOT,

@@ -17,7 +17,7 @@ from xpu_emulator.rpc import GetBootstrappingData, ReportProgress
 from xpu_emulator.server import Exchange
 
 _TWO_COLUMNS = 96
-_PLAIN_WIDTH = 110
+_PLAIN_WIDTH = 120
 _MIB = 1024 * 1024
 
 _STAGES = {
@@ -28,15 +28,15 @@ _STAGES = {
     "complete": "final report",
 }
 _CHECKS = {
-    "voucher-signature": "signed by the manufacturer",
-    "voucher-dates": "its dates",
-    "voucher-assertion": "how the owner was verified",
+    "voucher-signature": "by the manufacturer",
+    "voucher-dates": "created, not expired",
+    "voucher-assertion": "the owner was verified",
     "voucher-serial-number": "names this device",
-    "voucher-idevid-issuer": "names this device's issuer",
+    "voucher-idevid-issuer": "the one of our IDevID",
     "voucher-nonce": "answers this attempt",
-    "owner-certificate-path": "leads to the pinned owner",
+    "owner-certificate-path": "leads to the owner",
     "owner-certificate-revocation": "not revoked",
-    "conveyed-information-signature": "signed by that owner",
+    "conveyed-information-signature": "by that owner",
     "conveyed-information-content": "well-formed",
 }
 
@@ -49,7 +49,9 @@ class View:
         self._terminal = self._out.isatty()
         size = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if self._terminal else 0
         self._width = size or _PLAIN_WIDTH
+        self._middle = self._width * 11 // 20
         self._began = time.monotonic()
+        self.explains = True  # each check by name; afterwards only those of refused data
         self._drawn = False  # a progress line stands at the cursor
         self._percent = -1
         color = (
@@ -82,7 +84,7 @@ class View:
 
     def device(self, text: str, *, mark: str = " ", color: str = "") -> None:
         """A line of the device."""
-        left = self._width if self._width < _TWO_COLUMNS else self._width // 2 - 2
+        left = self._width if self._width < _TWO_COLUMNS else self._middle - 1
         for number, line in enumerate(textwrap.wrap(text, left - 11) or [""]):
             at = f"{time.monotonic() - self._began:5.1f} s" if number == 0 else " " * 7
             sign = f"{color}{mark:>2}{self._plain if color else ''}" if number == 0 else "  "
@@ -94,7 +96,7 @@ class View:
             for line in textwrap.wrap(f"server: {text}", self._width - 11):
                 self._write(" " * 11 + self._dim + line + self._plain)
             return
-        start = self._width // 2
+        start = self._middle
         for line in textwrap.wrap(text, self._width - start - 3):
             self._write(f"{' ' * start}{self._dim}{self._bar}{self._plain} {line}")
 
@@ -126,7 +128,7 @@ class View:
                 self.device(f"{done // _MIB} of {total // _MIB} MiB")
             self._percent = percent
             return
-        cells = max(10, (self._width // 2 if self._width >= _TWO_COLUMNS else self._width) - 40)
+        cells = max(10, (self._middle if self._width >= _TWO_COLUMNS else self._width) - 32)
         full = cells * percent // 100
         bar = ("█" if self._bar == "│" else "#") * full + " " * (cells - full)
         self._out.write(f"\r{' ' * 11}[{bar}] {percent:3d} %  {done // _MIB} MiB")
@@ -164,12 +166,8 @@ class View:
     def _event(self, event: Mapping[str, Any]) -> None:
         match event.get("event"):
             case "server-contacted":
-                how = (
-                    "its certificate leads to the anchor of the signed redirect: trusted"
-                    if event.get("trusted")
-                    else "its certificate proves nothing to us: provisional"
-                )
-                self.device(f"connected to {event.get('host')}:{event.get('port')}; {how}")
+                how = "authenticated" if event.get("trusted") else "provisional, not authenticated"
+                self.device(f"connected to {event.get('host')}:{event.get('port')}: {how}")
             case "bundle-checks":
                 self._checks(event)
             case "bundle-judged":
@@ -190,6 +188,10 @@ class View:
                 pass
 
     def _checks(self, event: Mapping[str, Any]) -> None:
+        passed = [name for name in _CHECKS if event.get(name) == "ok"]
+        if not self.explains and not any(event.get(name) == "failed" for name in _CHECKS):
+            self.good(f"all {len(passed)} checks of voucher, owner certificate and signature")
+            return
         for name, what in _CHECKS.items():
             match event.get(name):
                 case "ok":

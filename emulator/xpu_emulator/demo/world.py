@@ -185,7 +185,7 @@ paths: {{state: state, run: run}}
         redirect = redirect_document([bootstrap_server("127.0.0.1", self._owner.port, anchor)])
         image = self.files.files[IMAGE_PATH]
         assert isinstance(image, GeneratedFile)  # noqa: S101  # made so above
-        digest = image.sha256
+        digest = bytes.fromhex(image.sha256)
         onboarding = onboarding_document(
             os_name=WANTED_OS[0],
             os_version=WANTED_OS[1],
