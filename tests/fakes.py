@@ -79,9 +79,13 @@ class PowerCutError(BaseException):
 
 @dataclass
 class Power:
-    """Counts moments at which the power could fail, and fails at the one asked for."""
+    """Counts moments at which the power could fail, and fails at the one asked for.
+
+    With `signal` it stays on, and a signal arrives at that moment instead.
+    """
 
     cut_at: int | None = None
+    signal: bool = False
     moments: list[str] = field(default_factory=list)
     dead: bool = False
 
@@ -91,6 +95,8 @@ class Power:
             raise PowerCutError(what)
         self.moments.append(what)
         if self.cut_at == len(self.moments):
+            if self.signal:
+                raise StoppedError
             self.dead = True
             raise PowerCutError(what)
 

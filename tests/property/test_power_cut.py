@@ -194,16 +194,17 @@ def moments_of(case: Case) -> list[str]:
     raise AssertionError("the device reboots for ever")
 
 
-def run_with_cut(case: Case, cut: int) -> None:
+def run_with_cut(case: Case, cut: int, *, signal: bool = False) -> None:
     """Cut at the `cut`-th moment, counted over reboots; then start until the device rests."""
     world = world_of(case)
     passed = 0
     for _ in range(_STARTS):
-        power = Power(cut - passed)
+        power = Power(cut - passed, signal=signal)
         outcome = one_start(world, power)
         check_always(world.disk, case)
-        if outcome is None:
+        if outcome is None or outcome.kind is OutcomeKind.STOPPED:
             break
+        assert len(power.moments) < cut - passed, "a signal was swallowed"
         passed += len(power.moments)
         if outcome.kind is not OutcomeKind.REBOOTING:
             return
@@ -219,6 +220,13 @@ def test_cut_at_every_single_moment(name: str) -> None:
     case = CASES[name]
     for cut in range(1, len(moments_of(case)) + 1):
         run_with_cut(case, cut)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_signal_at_every_single_moment(name: str) -> None:
+    case = CASES[name]
+    for cut in range(1, len(moments_of(case)) + 1):
+        run_with_cut(case, cut, signal=True)
 
 
 @given(data=st.data())
