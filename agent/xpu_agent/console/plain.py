@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WIDTH = 120
 _STEP_PERCENT = 10
 _STEP_SECONDS = 30.0
-_LEAST_MESSAGE = 20
+_LEAST_MESSAGE = 16
 
 
 class PlainView:
@@ -93,12 +93,13 @@ class PlainView:
     def _finish(self, event: "StageFinished") -> None:
         from xpu_agent.progress import StageResult
 
-        name, self._detail = f"{STAGES[event.stage]} {self._detail}".rstrip(), ""
+        name, detail, self._detail = STAGES[event.stage], self._detail, ""
         if event.result is StageResult.ERROR and event.reason is not None:
             self._failure(name, event.reason, event.message)
             return
         word = "warning" if event.result is StageResult.WARNING else "ok"
         message = f": {event.message}" if event.message else ""
+        name = f"{name} {detail}".rstrip()
         self._line(f"{name}: {word} ({duration(event.seconds)}){message}")
 
     def _progress(self, event: "ImageProgress") -> None:

@@ -69,17 +69,14 @@ def _lines(status: Mapping[str, Any], look: Look, width: int) -> Iterator[Pieces
         (f" since {_moment(status.get('since'))}", Tone.DIM),
         (f"{dot}attempt {_text(status.get('attempt'))}", Tone.DIM),
     )
-    yield from _outcome(_mapping(status.get("outcome")), look)
+    said = status.get("last-message")
+    yield from _outcome(_mapping(status.get("outcome")), said, look, width)
     if status.get("next-retry") is not None:
         yield _entry("next", (f"attempt at {_moment(status.get('next-retry'))}", Tone.PLAIN))
     if status.get("last-reason") is not None:
-        reason, message = _text(status.get("last-reason")), status.get("last-message")
+        reason = _text(status.get("last-reason"))
         action = NEXT_ACTIONS.get(reason)  # type: ignore[call-overload]  # a str equals its Reason
-        yield _entry(
-            "last fault",
-            (reason, Tone.WARN),
-            (f": {_text(message)}" if message else "", Tone.PLAIN),
-        )
+        yield from _message("last fault", (reason, Tone.WARN), said, width)
         if action and state != "provisioned":
             yield _entry("", (f"{look.arrow} {action}", Tone.BOLD))
     yield from _source(status, dot)
@@ -87,21 +84,37 @@ def _lines(status: Mapping[str, Any], look: Look, width: int) -> Iterator[Pieces
     yield from _image(_mapping(status.get("image")), look)
     yield from _network(_mapping(status.get("network")))
     yield from _checks(_items(status.get("checks")), look, width)
-    yield from _steps(_items(status.get("steps")), look)
+    yield from _steps(_items(status.get("steps")), said, look)
 
 
-def _outcome(outcome: Mapping[str, Any], look: Look) -> Iterator[Pieces]:
+def _outcome(outcome: Mapping[str, Any], said: object, look: Look, width: int) -> Iterator[Pieces]:
     if not outcome:
         return
     kind = _text(outcome.get("kind"))
     good = kind in {"completed", "rebooting", "nothing-to-do"}
     mark, tone = look.mark("complete" if good else "error")
     message = outcome.get("message")
-    yield _entry(
-        "last run",
-        (f"{mark} {kind}", tone),
-        (f": {_text(message)}" if message else "", Tone.PLAIN),
+    yield from _message(
+        "last run", (f"{mark} {kind}", tone), None if message == said else message, width
     )
+
+
+def _message(label: str, head: tuple[str, Tone], message: object, width: int) -> Iterator[Pieces]:
+    """An entry with a sentence, folded and never cut: it is what the reader needs."""
+    import textwrap
+
+    if message is None:
+        yield _entry(label, head)
+        return
+    room = max(width - _LABEL_WIDTH - 2, 8)
+    lead = f"{head[0]}: "
+    first, *more = textwrap.wrap(lead + _text(message), room) or [lead]
+    if first.startswith(lead):
+        yield _entry(label, head, (first.removeprefix(head[0]), Tone.PLAIN))
+    else:
+        yield _entry(label, (first, head[1]))
+    for line in more:
+        yield _entry("", (line, Tone.PLAIN))
 
 
 def _source(status: Mapping[str, Any], dot: str) -> Iterator[Pieces]:
@@ -182,7 +195,7 @@ def _checks(checks: list[Mapping[str, Any]], look: Look, width: int) -> Iterator
     yield from check_lines(named, look, width)
 
 
-def _steps(steps: list[Mapping[str, Any]], look: Look) -> Iterator[Pieces]:
+def _steps(steps: list[Mapping[str, Any]], said: object, look: Look) -> Iterator[Pieces]:
     if steps:
         yield []
         yield [("steps", Tone.BOLD)]
@@ -199,9 +212,9 @@ def _steps(steps: list[Mapping[str, Any]], look: Look) -> Iterator[Pieces]:
         reason, message = step.get("reason"), step.get("message")
         if reason is not None:
             pieces.append((f"  {_text(reason)}", tone))
-        if message is not None:
+        if message is not None and not (reason is not None and message == said):
             pieces.append((f"{': ' if reason is not None else '  '}{_text(message)}", Tone.PLAIN))
-        elif step.get("detail"):
+        elif message is None and step.get("detail"):
             pieces.append((f"  {_text(step.get('detail'))}", Tone.DIM))
         yield pieces
 

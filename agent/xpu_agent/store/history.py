@@ -167,8 +167,12 @@ class HistoryListener:
         self._refusals = []
 
     def _refuse(self, **fields: str) -> None:
-        if len(self._refusals) < _REFUSALS:
-            self._refusals.append({k: v[:_MESSAGE_CHARS] for k, v in fields.items()})
+        last = self._refusals[-1] if self._refusals else {}
+        cut = {k: v[:_MESSAGE_CHARS] for k, v in fields.items()}
+        if all(last.get(k) == cut[k] for k in ("reason", "message")):
+            last.update(cut)  # told by the judgement first, then by the source
+        elif len(self._refusals) < _REFUSALS:
+            self._refusals.append({**cut})
 
     def _write(self, ended: str, outcome: str, reason: str | None, message: str | None) -> None:
         record: dict[str, object] = {

@@ -153,7 +153,7 @@ def test_every_event_is_taken() -> None:
 def test_every_reason_has_a_next_action() -> None:
     for reason in Reason:
         assert next_action(reason).isascii()
-        assert 10 <= len(next_action(reason)) <= 72
+        assert 10 <= len(next_action(reason)) <= 48
 
 
 def test_a_stream_that_is_gone_is_no_reason_to_fail() -> None:

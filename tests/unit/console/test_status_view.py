@@ -86,7 +86,7 @@ def test_a_status_is_drawn_whole(tmp_path: Path) -> None:
         "\n"
         "steps\n"
         "   ✓  contact server        0.5 s  a.example:443\n"
-        "   ✗  read data             0.1 s  voucher-expired: too old\n"
+        "   ✗  read data             0.1 s  voucher-expired\n"
         "   ▸  boot image                 \n"
     )
 
@@ -98,6 +98,18 @@ def test_the_outcome_is_told(tmp_path: Path) -> None:
     text = render(read_status(tmp_path))
     assert "state       provisioned since" in text
     assert "last run    ✓ completed: bootstrapped" in text
+
+
+def test_a_long_message_is_folded_not_cut(tmp_path: Path) -> None:
+    listens = listener(tmp_path)
+    message = "the voucher is for serial number 'XPU-9', this device is 'XPU-1' " * 3
+    listens.emit(RunEnded(Outcome(OutcomeKind.REFUSED, Reason.VOUCHER_SERIAL_MISMATCH, message)))
+    listens.emit(StageFinished(Stage.PARSING, StageResult.ERROR, 1, Reason.TIMEOUT, "m" * 150))
+    text = render(read_status(tmp_path), 60)
+    shown = " ".join(line.strip() for line in text.splitlines())
+    assert message.strip() in shown
+    assert "m" * 150 in text.replace("\n            ", "")
+    assert max(map(len, text.splitlines())) <= 60
 
 
 def test_no_file_is_told_with_what_to_do() -> None:

@@ -67,6 +67,7 @@ def attempt(number: int) -> list[Event]:
         ServerContacted("a.example", 443, "192.0.2.1", trusted=True, depth=0),
         Judged((), "refused", Reason.VOUCHER_EXPIRED, "too old"),
         StageFinished(Stage.PARSING, StageResult.ERROR, 0.1, Reason.VOUCHER_EXPIRED, "too old"),
+        SourceTried("bootstrap-servers", "x", Reason.VOUCHER_EXPIRED, "too old"),
         StateChanged(AgentState(state=State.WAITING, attempt=number)),
     ]
 
@@ -103,7 +104,11 @@ def test_an_attempt_and_a_run_leave_a_record_each(tmp_path: Path) -> None:
         "failed-stage": "parsing",
         "refusals": [
             {"source": "dhcp", "reason": "no-source", "message": "nobody answered"},
-            {"reason": "voucher-expired", "message": "too old"},
+            {
+                "source": "bootstrap-servers",
+                "reason": "voucher-expired",
+                "message": "too old",
+            },
         ],
     }
     assert (second["ended"], second["attempt"], second["outcome"]) == ("run", 2, "completed")
@@ -125,8 +130,8 @@ def test_every_outcome_fits_the_schema(tmp_path: Path, kind: OutcomeKind) -> Non
 
 def test_a_hostile_source_cannot_make_a_record_large(tmp_path: Path) -> None:
     history = listener(tmp_path / "h")
-    for _ in range(1000):
-        history.emit(SourceTried("s" * 10_000, "o" * 10_000, Reason.MALFORMED, "m" * 10_000))
+    for n in range(1000):
+        history.emit(SourceTried("s" * 10_000, "o" * 10_000, Reason.MALFORMED, f"{n} " * 10_000))
     history.emit(RunEnded(Outcome(OutcomeKind.REFUSED, Reason.MALFORMED, "\x1b\u20ac" * 10_000)))
     (record,) = records(tmp_path / "h")
     assert len(record["refusals"]) == 32
