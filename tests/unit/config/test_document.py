@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.config.trees import problems_of, write
 
@@ -166,7 +166,7 @@ def _plain(node: object) -> object:
             return [_plain(i) for i in getattr(node, "items", ())]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None)
 @given(text=st.text(alphabet=st.sampled_from(list("a{}[]:,\"'-&*!%#|>? \n\t0~é\x00")), max_size=60))
 def test_any_text_is_a_document_or_a_problem(text: str) -> None:
     found = Problems()
