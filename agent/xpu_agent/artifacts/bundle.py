@@ -85,7 +85,8 @@ class UnverifiedBundle:
 def open_artifacts(artifacts: Artifacts) -> OpenedArtifacts:
     """First step: structure of the outer layers.
 
-    Beside plain unsigned conveyed information the other two are not looked at (AMB-19).
+    Beside conveyed information that is unsigned for sure the other two are not looked at
+    (AMB-19).
 
     Raises:
         MalformedError: see `cms.parse_content_info`.
@@ -95,10 +96,11 @@ def open_artifacts(artifacts: Artifacts) -> OpenedArtifacts:
         match _parse_outer(octets, name):
             case EnvelopedData() as envelope:
                 enveloped[name] = envelope
-            case PlainContent() if name is ArtifactName.CONVEYED_INFORMATION:
-                break
-            case _:
-                pass
+                unsigned = envelope.content_type in {OID_CONVEYED_JSON, OID_CONVEYED_XML}
+            case content:
+                unsigned = isinstance(content, PlainContent)
+        if unsigned and name is ArtifactName.CONVEYED_INFORMATION:
+            break
     return OpenedArtifacts(artifacts, enveloped)
 
 

@@ -93,8 +93,12 @@ def test_beside_unsigned_information_the_others_are_ignored(
 
 
 def test_beside_encrypted_unsigned_information_too() -> None:
-    found = assemble({**PLAIN, CI: enveloped(content_type=JSON)}, {CI: DOCUMENT})
-    assert found == UnverifiedBundle(UnsignedConveyedInformation(JSON, DOCUMENT), None, None)
+    wanted = UnverifiedBundle(UnsignedConveyedInformation(JSON, DOCUMENT), None, None)
+    beside = {OC: b"anything", OV: enveloped()}
+    assert assemble({CI: enveloped(content_type=JSON), **beside}, {CI: DOCUMENT}) == wanted
+    # Here the envelope does not tell, so the others are opened, and then ignored.
+    found = assemble({**PLAIN, CI: enveloped(content_type=DATA)}, {CI: DOCUMENT})
+    assert found == UnverifiedBundle(UnsignedConveyedInformation(DATA, DOCUMENT), None, None)
 
 
 @pytest.mark.parametrize("missing", [{OC}, {OV}, {OC, OV}])

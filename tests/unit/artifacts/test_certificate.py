@@ -37,7 +37,6 @@ SKI, KU, SAN, BC = "2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19"
 NC, AKI, EKU = "2.5.29.30", "2.5.29.35", "2.5.29.37"
 
 
-@pytest.mark.requirement("SZTP-3.2-02", "SZTP-3.2-03")
 def test_example_identity() -> None:
     found = parse_certificate(vectors.certificate("idevid"))
     assert found.version == 3
@@ -149,6 +148,17 @@ def test_subjects(subject: bytes, serial: str | None, text: str) -> None:
     found = parse_certificate(certificate(subject=seq(subject)))
     assert found.subject_serial_number == serial
     assert found.subject_text == text
+
+
+@pytest.mark.requirement("SZTP-3.2-03")
+def test_a_subject_may_be_empty_and_names_odd() -> None:
+    odd = extension(SAN, seq(ctx(0, oid("1.2.3"), ctx(0, tlv(5))), prim(8, b"\x2a")))
+    found = parse_certificate(certificate(odd, subject=seq()))
+    assert found.subject_text == ""
+    assert [name.kind for name in found.subject_alternative_names] == [
+        "other_name",
+        "registered_id",
+    ]
 
 
 def test_subject_text_is_bounded() -> None:

@@ -262,6 +262,12 @@ def test_structure_is_enforced(changes: dict[str, bytes], message: str) -> None:
         cms.parse_content_info(signed(**changes))  # type: ignore[arg-type]  # bytes by name
 
 
+@pytest.mark.refuses("SZTP-3.3-01")
+def test_the_arc_without_its_end_is_no_voucher() -> None:
+    with pytest.raises(MalformedError, match="of no use here"):
+        cms.parse_content_info(signed(b"{}", "1.2.840.113549.1.9.16.1"))
+
+
 def test_bare_signed_data() -> None:
     assert cms.parse_signed_data(signed_data()) == cms.parse_content_info(signed())
     with pytest.raises(MalformedError, match="no version"):
