@@ -70,6 +70,7 @@ def test_literals_are_their_own_address() -> None:
     assert resolve("fe80::1%eth0", 443) == (Address("fe80::1%eth0", 443),)
 
 
+@pytest.mark.requirement("SZTP-5.5-02")
 def test_a_name_has_each_address_once() -> None:
     addresses = resolve("localhost", 443)
     assert {each.ip for each in addresses} <= {"127.0.0.1", "::1"}
