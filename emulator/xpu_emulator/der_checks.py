@@ -64,7 +64,7 @@ def problem_with_csr(form: str, der: bytes) -> str | None:
     if form == "p10-csr":
         try:
             valid = x509.load_der_x509_csr(der).is_signature_valid
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             return f"not a PKCS#10 request in DER ({error})"
         return None if valid else "its signature does not verify with its own key"
     try:

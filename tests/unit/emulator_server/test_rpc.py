@@ -206,6 +206,12 @@ def test_csr_that_is_no_der(name: str, requirement_id: str) -> None:
     assert requirement_ids(error) == {requirement_id}
 
 
+def test_csr_of_an_unknown_version() -> None:
+    der = p10().replace(b"\x02\x01\x00", b"\x02\x01\x17", 1)
+    error = refused(json_input(**{"ietf-sztp-csr:p10-csr": b64(der)}))
+    assert requirement_ids(error) == {"CSR-3.2-08"}
+
+
 def test_csr_and_its_support_exclude_each_other() -> None:
     leaves = {
         "ietf-sztp-csr:p10-csr": b64(p10()),

@@ -13,6 +13,7 @@ from asn1crypto import cms
 from tests.unit.emulator_server.test_https import Client
 from tests.unit.emulator_server.test_server import GET, REPORT, SERVER
 
+from xpu_emulator.der_checks import problem_with_anchor_chain
 from xpu_emulator.errors import EmulatorError
 from xpu_emulator.faults import Delay, FaultRule, StatusCode, WrongCertificate, WrongCertificateKind
 from xpu_emulator.https import GeneratedFile
@@ -190,7 +191,8 @@ servers:
 # Running
 
 
-def test_example_redirects_and_onboards(tmp_path: Path) -> None:
+@pytest.mark.requirement("SRV-04", "SRV-14")
+def test_example_redirects_and_onboards() -> None:
     with RunningScenario(load_scenario(example_scenario())) as running:
         folder = running.pki.folder
         output = ask(running, "redirect", "XPU-0001")
@@ -201,9 +203,10 @@ def test_example_redirects_and_onboards(tmp_path: Path) -> None:
             "localhost",
             running.servers["onboarding"].port,
         )
-        assert content_type(entry["trust-anchor"]) == "1.2.840.113549.1.7.2"
+        assert problem_with_anchor_chain(base64.b64decode(entry["trust-anchor"])) is None
         output = ask(running, "onboarding", "XPU-0002", signed_data_preferred=[None])
         assert output["reporting-level"] == "verbose"
+        assert content_type(output["owner-certificate"]) == "1.2.840.113549.1.7.2"
         voucher = voucher_document(output["ownership-voucher"])
         assert voucher["serial-number"] == "XPU-0002"
         conveyed = voucher_like(output["conveyed-information"])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `serve` command, as a process."""
 
+import http.client
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema
 import pytest
 from tests.unit.emulator_server.certificates import issue
 from tests.unit.emulator_server.test_https import Client
@@ -59,9 +61,22 @@ class Served:
         with Client("localhost", port, context=context, timeout=5) as client:
             return client.ask(target, json.dumps(body).encode())[0]
 
+    def download(self, path: str) -> bytes:
+        url = urlsplit(self.ready["files"][path])
+        client = http.client.HTTPConnection("127.0.0.1", url.port, timeout=5)
+        client.request("GET", url.path)
+        octets = client.getresponse().read()
+        client.close()
+        return octets
+
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=10)
         return self.process.returncode, out, err
+
+
+def valid(document: dict[str, Any], schema: str) -> None:
+    path = ROOT / "emulator" / "xpu_emulator" / "schemas" / f"{schema}.schema.json"
+    jsonschema.validate(document, json.loads(path.read_text()), cls=jsonschema.Draft202012Validator)
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -99,6 +114,7 @@ def test_until_is_reached(scenario: Path) -> None:
     ) as served:
         assert served.ask(GET, os_name="a\nb", nonce="AAAA") == 400
         assert served.ask(GET, os_name="x") == 200
+        assert served.download("/f") == b"text"
         assert served.ask(REPORT, progress_type="bootstrap-complete", message="done") == 204
         status, out, err = served.end()
     assert (status, err) == (0, "")
@@ -106,14 +122,16 @@ def test_until_is_reached(scenario: Path) -> None:
     assert "! /input/nonce has 3 octets, not 16 to 32 (SZTP-7.3-06)" in out
     assert "a: XPU-1 get-bootstrapping-data os-name=x -> 200" in out
     assert "a: XPU-1 report bootstrap-complete: done -> 204" in out
+    assert "GET /f -> 200" in out
     told = [json.loads(line) for line in events.read_text().splitlines()]
-    assert [e["event"] for e in told if e["event"] != "connection"] == [
-        "request",
-        "request",
-        "report",
-    ]
+    asked = [e["event"] for e in told if e["event"] in {"request", "report"}]
+    assert asked == ["request", "request", "report"]
     assert told[-1]["progress-type"] == "bootstrap-complete"
     assert {e["format"] for e in told} == {"xpu-emulator-event/1"}
+    assert {e["event"] for e in told} == {"connection", "request", "report", "file"}
+    for event in told:
+        valid(event, "event")
+    valid(served.ready, "ready")
     assert not (scenario.parent / "ready.json").exists()
     assert not Path(served.ready["anchors"]["servers"]).exists()
 
