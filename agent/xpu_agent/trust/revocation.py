@@ -24,6 +24,7 @@ from xpu_agent.artifacts.revocation import CertificateList, OcspResponse, OcspSi
 from xpu_agent.device import ClockReading
 from xpu_agent.errors import MalformedError, Reason, TrustError
 from xpu_agent.trust.cms_signature import may_sign
+from xpu_agent.trust.names import same_name
 from xpu_agent.trust.path import ValidatedPath, dates_fault, issued_by
 from xpu_agent.trust.signature import Budget, BudgetSpentError, verify_signature
 
@@ -107,7 +108,7 @@ def _by_crl(
     clock: ClockReading,
     budget: Budget,
 ) -> Status:
-    if crl.issuer != issuer.subject or crl.critical_extensions or crl.is_indirect:
+    if crl.critical_extensions or crl.is_indirect or not same_name(crl.issuer, issuer.subject):
         return Status.UNKNOWN
     if issuer.key_usage is not None and "crl_sign" not in issuer.key_usage:
         return Status.UNKNOWN
