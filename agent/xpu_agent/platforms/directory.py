@@ -257,7 +257,8 @@ class DirectoryPlatform:
                     if slot != runs:
                         self._discard(slot)
                 for key in sorted((self._path / "ssh").glob("*")):
-                    remove_durably(key)
+                    if not key.is_dir() or key.is_symlink():
+                        remove_durably(key)
 
     # --- files ---
 

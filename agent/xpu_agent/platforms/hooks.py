@@ -22,6 +22,7 @@ earlier one left behind.
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -35,6 +36,7 @@ from xpu_agent.errors import ConfigurationError, ExecutionError, Reason, UndoErr
 from xpu_agent.lifecycle import ResetLevel
 from xpu_agent.platforms.hook_image import HookSink
 from xpu_agent.platforms.hook_runner import HookAnswer, HookRunner, HookVerdict
+from xpu_agent.platforms.processes import printable
 from xpu_agent.platforms.script_runner import ScriptRunner
 from xpu_agent.platforms.script_runner import verdict as script_verdict
 from xpu_agent.ports import (
@@ -225,7 +227,7 @@ class HookedPlatform:
             self._save(_Record(record.token, record.builtin, "applied", theirs))
         warnings = answer.members.get("warnings")
         found = warnings if isinstance(warnings, list) else []
-        return tuple(w[:_FACT_CHARS] for w in found[:_WARNINGS] if isinstance(w, str))
+        return tuple(_clean(w)[:_FACT_CHARS] for w in found[:_WARNINGS] if isinstance(w, str))
 
     def undo(self, checkpoint: str) -> None:
         """Whichever of the two applied leads back."""
@@ -362,8 +364,13 @@ def _fact(answer: HookAnswer, name: str) -> str | None:
     return text
 
 
+def _clean(text: str) -> str:
+    """A hook's text for people; JSON may hold what no encoding can write down."""
+    return printable(text.encode("utf-8", "replace"))
+
+
 def _script_result(answer: HookAnswer) -> ScriptResult:
-    output = (answer.text("output", limits.HOOK_ANSWER_BYTES) or "")[: limits.SCRIPT_OUTPUT_BYTES]
+    output = _clean(answer.text("output", limits.HOOK_ANSWER_BYTES) or "")
     if answer.verdict is not HookVerdict.DONE:
         detail = f"the hook run-script failed: {answer.message}"
         return ScriptResult(ScriptVerdict.ERROR, output, detail, timed_out=answer.timed_out)
@@ -380,5 +387,7 @@ def _recording(reason: Reason) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if reason is Reason.CONFIG_REJECTED and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            reason = Reason.CONFIG_DISK_FULL
         why = f"the state folder can't be written: {os.strerror(error.errno or 0)}"
         raise ExecutionError(reason, why) from error

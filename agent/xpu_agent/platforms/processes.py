@@ -374,10 +374,11 @@ def _spawn(argv: Sequence[str], environment: Mapping[str, str], ends: Mapping[in
 def _inheritable() -> list[int]:
     """What the agent's own parent left open for us; Python's own never pass through."""
     found = []
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # numbers, not paths
-        with contextlib.suppress(OSError):
-            if int(name) > 2 and os.get_inheritable(int(name)):
-                found.append(int(name))
+    with contextlib.suppress(FileNotFoundError):  # no /proc: nothing can be said
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # numbers, not paths
+            with contextlib.suppress(OSError):
+                if int(name) > 2 and os.get_inheritable(int(name)):
+                    found.append(int(name))
     return found
 
 
@@ -389,8 +390,9 @@ def _signal_group(leader: int, number: int) -> None:
 class _Orphanage:
     """Catches what leaves the session: orphans become our children and are killed.
 
-    Only processes that became our children while it was open count. It needs `prctl`; where that
-    is missing, the process group alone is killed.
+    Only processes that became our children while it was open count. It needs `prctl` and /proc;
+    without them the process group alone is killed. So it is where we are process 1, to whom
+    everybody's orphans come.
     """
 
     _SET, _GET = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER
@@ -402,6 +404,8 @@ class _Orphanage:
     def open(self) -> None:
         import ctypes
 
+        if os.getpid() == 1 or not Path("/proc/self/stat").exists():
+            return
         try:
             self._prctl = ctypes.CDLL(None, use_errno=True).prctl
         except (OSError, AttributeError):

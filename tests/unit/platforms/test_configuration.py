@@ -3,6 +3,8 @@ import contextlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xpu_agent.errors import ExecutionError, Reason
 from xpu_agent.platforms.configuration import merged
@@ -78,3 +80,20 @@ def test_deep_objects_fail_as_ours_or_merge() -> None:
 def test_an_unknown_handling_is_refused() -> None:
     with pytest.raises(ExecutionError):
         merged(None, b"x", "overwrite")
+
+
+@given(
+    st.one_of(st.none(), st.binary(max_size=64), st.just(b'{"a": {"b": 1}}')),
+    st.one_of(
+        st.binary(max_size=64),
+        st.text(alphabet='{}[]":,0123456789.eE+-truefalsn\\u ', max_size=64).map(
+            lambda text: ("{" + text).encode()
+        ),
+    ),
+    st.sampled_from(["merge", "replace", "other"]),
+)
+def test_any_octets_merge_or_fail_as_ours(
+    running: bytes | None, content: bytes, handling: str
+) -> None:
+    with contextlib.suppress(ExecutionError):
+        assert isinstance(merged(running, content, handling), bytes)

@@ -561,6 +561,16 @@ def test_run_script_by_hook(device: Device, body: str, verdict: ScriptVerdict) -
     assert (device.state / "ran").read_text() == "x\n"  # once, whatever it answered
 
 
+def test_text_of_a_hook_can_always_be_written_down(device: Device) -> None:
+    device.hook("run-script", r"""printf '%s' '{"output": "\ud800\u0000\u001b"}'""")
+    result = device.platform().run_script(b"", ScriptStage.PRE, serial_number="SN-1", seconds=5)
+    assert result.output == "?\\x00\\x1b"
+    device.hook("configuration-undo")
+    device.hook("configuration-apply", r"""printf '%s' '{"warnings": ["\udfff", 5, "a"]}'""")
+    platform = device.platform()
+    assert platform.apply_configuration(b"", "merge", platform.checkpoint()) == ("?", "a")
+
+
 def test_run_script_handed_back_runs_here(device: Device) -> None:
     device.hook("run-script", "exit 64")
     result = device.platform().run_script(
