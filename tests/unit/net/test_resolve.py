@@ -83,6 +83,13 @@ def test_unknown_names() -> None:
     assert caught.value.reason is Reason.DNS_FAILED
 
 
+def test_a_resolver_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpu_agent.net.resolve.RESOLVE_SECONDS", 0.0)
+    with pytest.raises(SourceUnavailableError) as caught:
+        resolve("nowhere.invalid.", 443)
+    assert caught.value.reason is Reason.DNS_FAILED
+
+
 def test_display_is_printable_and_bounded() -> None:
     assert display("::1", 443) == "[::1]:443"
     assert display("x\x1b[0m", 443) == "x\\x1b[0m:443"

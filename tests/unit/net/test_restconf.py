@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from tests.unit.net.conftest import HOST, Authorities, server_identity
+from tests.unit.net.conftest import HOST, Authorities, server_identity, write_identity
 
 from xpu_agent import limits
 from xpu_agent.artifacts.certificate import parse_certificate
@@ -290,6 +291,18 @@ def test_a_server_that_does_not_know_us_is_an_identity_problem(site: Site, code:
     site.faults.add(FaultRule((denied,), path=GET))
     with refused(Reason.CLIENT_CERT_REFUSED, IdentityError):
         site.provisional().get_bootstrapping_data(REQUEST)
+
+
+@pytest.mark.parametrize("kind", ["trusted", "provisional"])
+def test_a_certificate_of_another_manufacturer_is_an_identity_problem(
+    site: Site, tmp_path: Path, kind: str
+) -> None:
+    site.client = write_identity(site.authorities.foreign.issue("Device"), tmp_path)
+    site.demand = Demand.REQUIRED
+    with refused(Reason.CLIENT_CERT_REFUSED, IdentityError):
+        server = site.trusted() if kind == "trusted" else site.provisional()
+        server.get_bootstrapping_data(REQUEST)
+    assert site.server.exchanges == ()
 
 
 def test_a_forbidden_page_is_no_identity_problem(site: Site) -> None:
