@@ -435,6 +435,7 @@ def attach_records(device: Device) -> None:
         monotonic=device.clock.monotonic,
         running=facts.running,
         switched_on=device.store.switched_on,
+        load_state=device.store.load,
     )
     device.events.add(status)
     device.events.add(

@@ -6,6 +6,7 @@ built from events alone and replaced as a whole, so a reader never needs the age
 it, and never sees half of it. It vanishes with the boot, so nothing is forced to disk.
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +57,8 @@ class DhcpStatus:
 class StatusListener:
     """`ports.Events`: keeps the status file current.
 
-    `running` is the image that runs, where known. A file that can't be written is said once and
+    `running` is the image that runs, where known. `load_state` gives the state the device is in
+    before anything happens: a provisioned device is shown as such. A file that can't be written is said once and
     never disturbs the run.
     """
 
@@ -71,6 +73,7 @@ class StatusListener:
         monotonic: Callable[[], float],
         running: RunningImage | None = None,
         switched_on: Callable[[], bool] = lambda: True,
+        load_state: "Callable[[], AgentState] | None" = None,
     ) -> None:
         self._path = run / NAME
         self._now = now
@@ -101,6 +104,10 @@ class StatusListener:
             "image": {"wanted": None, "running": _running(running), "written": None, "size": None},
             "outcome": None,
         }
+        if load_state is not None:
+            # A document that can't be read is told by the run itself.
+            with contextlib.suppress(StateError):
+                self._change(load_state())
 
     def network(
         self, interfaces: Sequence[InterfaceStatus], dhcp: Sequence[DhcpStatus] = ()

@@ -185,6 +185,27 @@ def test_a_switched_off_device_is_disabled(tmp_path: Path) -> None:
     assert status(tmp_path)["state"] == "factory"
 
 
+def test_the_state_before_anything_happens_is_shown(tmp_path: Path) -> None:
+    def corrupt() -> AgentState:
+        raise StateError(Reason.STATE_CORRUPT, "x")
+
+    def provisioned() -> AgentState:
+        return AgentState(state=State.PROVISIONED, since=NOW, attempt=3, source="dhcp")
+
+    for load, shown in ((provisioned, "provisioned"), (corrupt, "factory")):
+        listens = StatusListener(
+            tmp_path,
+            version="1",
+            serial_number="SN1",
+            pid=1,
+            now=lambda: NOW,
+            monotonic=Ticks(),
+            load_state=load,
+        )
+        listens.emit(RunEnded(Outcome(OutcomeKind.NOTHING_TO_DO)))
+        assert status(tmp_path)["state"] == shown
+
+
 def test_a_switch_that_cannot_be_read_disturbs_nothing(tmp_path: Path) -> None:
     def unreadable() -> bool:
         raise StateError(Reason.STATE_CORRUPT, "x")
