@@ -58,8 +58,8 @@ class StatusListener:
     """`ports.Events`: keeps the status file current.
 
     `running` is the image that runs, where known. `load_state` gives the state the device is in
-    before anything happens: a provisioned device is shown as such. A file that can't be written is said once and
-    never disturbs the run.
+    before anything happens: a provisioned device is shown as such. A file that can't be written
+    is said once and never disturbs the run.
     """
 
     def __init__(
