@@ -71,7 +71,7 @@ def test_what_begins_like_an_object_and_is_none_is_invalid(content: bytes, handl
 
 
 def test_deep_objects_fail_as_ours_or_merge() -> None:
-    for depth in range(100, 1100, 50):
+    for depth in range(100, 1100, 100):
         content = b'{"a":' * depth + b"1" + b"}" * depth
         with contextlib.suppress(ExecutionError):
             merged(content, content, "merge")
