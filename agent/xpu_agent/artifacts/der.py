@@ -197,7 +197,7 @@ def _check_universal(element: Element, what: str) -> None:
     elif tag == BIT_STRING:
         if not content or content[0] > 7 or (len(content) == 1 and content[0]):
             fault = "a BIT STRING with a wrong number of unused bits"
-        elif len(content) > 1 and content[-1] & ((1 << content[0]) - 1):
+        elif content[-1] & ((1 << content[0]) - 1):
             fault = "a BIT STRING with unused bits set"
     elif tag == NULL:
         if content:

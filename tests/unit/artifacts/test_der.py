@@ -37,6 +37,7 @@ from xpu_agent.errors import MalformedError, Reason
         seq(b"\x9f\x1f\x01x", b"\xbf\x81\x00\x02\x05\x00"),  # tag numbers above 30
         seq(octets(bytes(300))),
         integer(5),
+        seq(tlv(6, b"\x2a" * 64)),
     ],
 )
 @pytest.mark.requirement("SZTP-3.1-07")
@@ -79,6 +80,8 @@ def test_der_is_accepted(octets_: bytes) -> None:
         (seq(tlv(5, b"a")), "NULL"),
         (seq(tlv(6)), "OBJECT IDENTIFIER that ends"),
         (seq(tlv(6, b"\x2a\x80")), "OBJECT IDENTIFIER that ends"),
+        (b"\x30\x84\x00\x00\x00\x02\x05\x00", "BER, not DER: a length that is not minimal"),
+        (seq(tlv(6, b"\x80\x01")), "OBJECT IDENTIFIER that is not minimal"),
         (seq(tlv(6, b"\x2a\x80\x01")), "OBJECT IDENTIFIER that is not minimal"),
         (seq(tlv(6, b"\x2a" * 65)), "OBJECT IDENTIFIER of more than 64"),
         (seq(tlv(12, b"\xff")), "UTF8String"),
@@ -114,6 +117,11 @@ def test_number_of_elements_is_bounded() -> None:
     assert caught.value.reason is Reason.TOO_LARGE
 
 
+@pytest.mark.slow
+def test_number_of_elements_up_to_the_bound() -> None:
+    der.parse_der(seq(tlv(5) * (limits.DER_NODES - 1)), "it")
+
+
 def test_fields_are_taken_in_order() -> None:
     fields = der.Fields(der.parse_der(seq(integer(1), tlv(5)), "it"), der.SEQUENCE, "it")
     assert fields.take_if(der.NULL) is None
@@ -135,6 +143,7 @@ def test_types_are_checked() -> None:
         der.Fields(element, der.SET, "it")
     with pytest.raises(MalformedError, match="expected type"):
         der.elements(element, der.SET, "it", most=9)
+    assert len(der.elements(element, der.SEQUENCE, "it", most=2)) == 2
     with pytest.raises(MalformedError, match="more than 1 entries"):
         der.elements(element, der.SEQUENCE, "it", most=1)
     with pytest.raises(MalformedError, match="exactly one"):
