@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The boot sequence: switch, sources, back-off, and the ends of a run."""
 
+from typing import Any
+
 import pytest
 from tests.fakes import BOOT_ATTEMPTS, ListSource, MemoryServer, Slot, World, answer
 from tests.owners import onboarding_document as document
@@ -297,6 +299,52 @@ def test_after_the_reboot_everything_is_discovered_again_and_the_image_is_marked
     assert source.loads == 1
     assert device.disk.active is NEW
     assert device.disk.pending is None
+
+
+def served(*documents: dict[str, Any]) -> tuple[World, MemoryServer]:
+    """A device, and a trusted server that answers with one document after the other."""
+    hop = preconfigured_hop("a", 443, (owner().server_anchor(),))
+    device = world(ListSource("bootstrap-servers", [FoundServers("list", (hop,))]))
+    server = MemoryServer(
+        [answer(owner().unsigned(each)) for each in documents], issuer=owner().servers.der
+    )
+    device.servers["a", 443] = server
+    device.files["https://files/image"] = NEW.octets
+    return device, server
+
+
+WITH_IMAGE: dict[str, Any] = {
+    "os_version": "2.0",
+    "download_uris": ["https://files/image"],
+    "image_sha256": NEW.sha256,
+}
+
+
+@pytest.mark.refuses("SZTP-5.6-08")
+def test_before_the_reboot_nobody_is_asked_or_told_anything_more() -> None:
+    device, server = served(document(**WITH_IMAGE, pre_script=b"print x"))
+    second = medium("second")
+    device.sources.append(second)
+    start = device.start()
+    assert run_once(start.ports, start.facts).kind is OutcomeKind.REBOOTING
+    assert len(server.requests) == 1
+    assert server.report_types[-1] is ProgressType.BOOT_IMAGE_INSTALLED_REBOOTING
+    assert second.loads == 0
+    assert device.disk.scripts_run == []
+
+
+@pytest.mark.refuses("SZTP-5.6-09")
+def test_after_the_reboot_nothing_is_replayed_from_before_it() -> None:
+    device, server = served(
+        document(**WITH_IMAGE, pre_script=b"print x", configuration=b"old", handling="replace"),
+        document(configuration=b"new", handling="replace"),
+    )
+    for kind in (OutcomeKind.REBOOTING, OutcomeKind.COMPLETED):
+        start = device.start()
+        assert run_once(start.ports, start.facts).kind is kind
+    assert device.disk.configuration == b"new"
+    assert device.disk.scripts_run == []
+    assert [request.os_version for _, request in server.requests] == ["1.0", "2.0"]
 
 
 def test_an_image_is_not_marked_good_before_onboarding_is_done() -> None:

@@ -69,7 +69,7 @@ class Run:
 FULL = onboarding(pre=b"print hello", configuration=b"hostname x", post=b"print done")
 
 
-@pytest.mark.requirement("SZTP-5.6-01", "SZTP-5.6-02", "SZTP-5.6-18", "SZTP-7.3-03")
+@pytest.mark.requirement("SZTP-5.6-01", "SZTP-5.6-02", "SZTP-5.6-18", "SZTP-5.6-19", "SZTP-7.3-03")
 def test_a_full_run_reports_every_step_in_order() -> None:
     run = Run()
     assert run.execute(trusted(FULL)) == COMPLETED
@@ -218,7 +218,7 @@ def test_a_script_that_warns_is_reported_with_its_output_and_goes_on() -> None:
 
 
 @pytest.mark.requirement("SZTP-5.6-12")
-@pytest.mark.refuses("SZTP-6.3-06", "SZTP-5.6-11")
+@pytest.mark.refuses("SZTP-6.3-06", "SZTP-5.6-11", "SZTP-5.6-01", "SZTP-7.3-02")
 def test_a_pre_script_that_fails_stops_everything_after_it() -> None:
     run = Run(level=ReportingLevel.MINIMAL)
     information = onboarding(pre=b"print why\nexit 3", configuration=b"x", post=b"print never")
@@ -231,6 +231,7 @@ def test_a_pre_script_that_fails_stops_everything_after_it() -> None:
 
 
 @pytest.mark.requirement("SZTP-5.6-12", "SZTP-5.6-15", "SZTP-5.6-16")
+@pytest.mark.refuses("SZTP-5.6-16", "SZTP-5.6-19", "SZTP-5.6-12")
 def test_a_post_script_that_fails_leads_the_configuration_back() -> None:
     run = Run(level=ReportingLevel.MINIMAL)
     error = run.refused(trusted(onboarding(configuration=b"x", post=b"exit 1")))
@@ -261,6 +262,22 @@ def test_a_configuration_that_is_refused_changes_nothing() -> None:
     assert run.server.report_types == [P.BOOTSTRAP_INITIATED, P.CONFIG_ERROR]
     assert run.disk.configuration == FACTORY_CONFIGURATION
     assert run.disk.scripts_run == []
+
+
+@pytest.mark.refuses("SZTP-7.3-03")
+def test_verbose_hears_of_what_happened_and_of_nothing_that_did_not() -> None:
+    run = Run()
+    run.refused(trusted(onboarding(pre=b"exit 75", configuration=b"invalid", post=b"print x")))
+    assert run.server.report_types == [
+        P.BOOTSTRAP_INITIATED,
+        P.PARSING_INITIATED,
+        P.PARSING_COMPLETE,
+        P.PRE_SCRIPT_INITIATED,
+        P.PRE_SCRIPT_WARNING,
+        P.PRE_SCRIPT_COMPLETE,
+        P.CONFIG_INITIATED,
+        P.CONFIG_ERROR,
+    ]
 
 
 def test_warnings_of_a_commit_are_reported() -> None:
@@ -414,7 +431,7 @@ def test_octets_with_another_digest_are_never_installed_and_the_next_uri_is_trie
     assert [dict(note.fields) for note in notes] == [{"uri": "https://a/i"}]
 
 
-@pytest.mark.refuses("SZTP-5.6-07", "SZTP-5.6-06")
+@pytest.mark.refuses("SZTP-5.6-07", "SZTP-5.6-06", "SZTP-5.6-10")
 @pytest.mark.requirement("SZTP-5.6-10")
 def test_of_several_uris_the_worst_failure_is_told() -> None:
     run = Run(world_with({"https://b/i": b"another image"}), level=ReportingLevel.MINIMAL)

@@ -72,7 +72,7 @@ def test_named_image_that_runs_is_kept(name: str | None, version: str | None) ->
     assert isinstance(step, KeepImage)
 
 
-@pytest.mark.requirement("SZTP-5.6-04")
+@pytest.mark.refuses("SZTP-5.6-04")
 @pytest.mark.parametrize(
     ("name", "version"),
     [("other-os", "1.0"), ("xpu-os", "2.0"), ("other-os", None), (None, "2.0"), (None, "1.0 ")],
