@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's world: a manufacturer, an owner, their servers, and devices in a folder each."""
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -90,8 +91,11 @@ class World:
     _first: HttpsServer = field(init=False)
     _owner: HttpsServer = field(init=False)
     _tmp: str | None = field(init=False, default=None)
+    _umask: int = field(init=False, default=0o022)
 
     def __enter__(self) -> Self:
+        # The agent refuses configuration that others may write, whatever this user's umask allows.
+        self._umask = os.umask(0o022)
         _check_space(self.folder, self.image_mib)
         _clear(self.folder)
         self.folder.mkdir(parents=True)
@@ -126,6 +130,7 @@ class World:
         for listener in (self._first, self._owner, self.files):
             listener.close()
         tempfile.tempdir = self._tmp
+        os.umask(self._umask)
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
 
     @property
