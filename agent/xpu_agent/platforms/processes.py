@@ -25,7 +25,8 @@ import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from xpu_agent.platforms.orphans import Orphanage
 
 _GRACE_SECONDS = 2.0  # between SIGTERM and SIGKILL
 _KILL_SECONDS = 5.0  # for the kernel to end a killed process
@@ -34,7 +35,6 @@ _POLL_SECONDS = 0.05  # where the kernel has no pidfd (before 5.3)
 _READ_BYTES = 64 * 1024
 _TEXT_BUSY_TRIES = 40  # times 50 ms
 _FIRST_FREE_DESCRIPTOR = 10  # child ends stay clear of 0..3, so that dup2 never meets itself
-_ORPHAN_ROUNDS = 32
 
 # All children of this module, so that one never takes another for an orphan.
 _running: set[int] = set()
@@ -130,7 +130,7 @@ class Child:
         self._pending: dict[int, memoryview] = {}  # by our descriptor
         self._streams: dict[int, int] = {}  # the child's descriptor -> ours
         self._check_stopped = check_stopped
-        self._orphanage = _Orphanage() if leave_nothing else None
+        self._orphanage = Orphanage(_running) if leave_nothing else None
         self._leave_nothing = leave_nothing
         self._pidfd: int | None = None
         self._ending: Ending | None = None
@@ -385,68 +385,3 @@ def _inheritable() -> list[int]:
 def _signal_group(leader: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-
-
-class _Orphanage:
-    """Catches what leaves the session: orphans become our children and are killed.
-
-    Only processes that became our children while it was open count. It needs `prctl` and /proc;
-    without them the process group alone is killed. So it is where we are process 1, to whom
-    everybody's orphans come.
-    """
-
-    _SET, _GET = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER
-
-    def __init__(self) -> None:
-        self._before: set[int] = set()
-        self._restore: int | None = None
-
-    def open(self) -> None:
-        import ctypes
-
-        if os.getpid() == 1 or not Path("/proc/self/stat").exists():
-            return
-        try:
-            self._prctl = ctypes.CDLL(None, use_errno=True).prctl
-        except (OSError, AttributeError):
-            return
-        flag = ctypes.c_int(0)
-        if self._prctl(self._GET, ctypes.byref(flag), 0, 0, 0) == 0:
-            self._before = _children()
-            self._prctl(self._SET, 1, 0, 0, 0)
-            self._restore = flag.value
-
-    def close(self) -> None:
-        if self._restore is None:
-            return
-        for _ in range(_ORPHAN_ROUNDS):
-            orphans = _children() - self._before - _running
-            if not orphans:
-                break
-            for pid in orphans:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            deadline = time.monotonic() + _KILL_SECONDS
-            for pid in orphans:
-                _reap_before(pid, deadline)
-        self._prctl(self._SET, self._restore, 0, 0, 0)
-        self._restore = None
-
-
-def _reap_before(pid: int, deadline: float) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
-            time.sleep(0.005)
-
-
-def _children() -> set[int]:
-    """Process numbers of our children."""
-    ours, found = str(os.getpid()), set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                # The name in parentheses may hold anything; the fields follow the last one.
-                fields = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-                if fields[1] == ours:
-                    found.add(int(folder.name))
-    return found

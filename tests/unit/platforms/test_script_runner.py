@@ -8,7 +8,7 @@ import pytest
 
 from xpu_agent import limits
 from xpu_agent.errors import StoppedError
-from xpu_agent.platforms import processes
+from xpu_agent.platforms import orphans, processes
 from xpu_agent.platforms.script_runner import ScriptRunner
 from xpu_agent.ports import ScriptResult, ScriptStage, ScriptVerdict
 
@@ -159,9 +159,9 @@ while [ "$(wc -l <{pids})" -lt 3 ]; do sleep 0.02; done"""
 
 
 def test_no_zombie_is_left(state: Path) -> None:
-    before = processes._children()
+    before = orphans.children()
     _run(state, _sh("sleep 0 & exit 0"))
-    assert processes._children() <= before
+    assert orphans.children() <= before
 
 
 def test_endless_output_is_bounded_head_and_tail(state: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_script_another_thread_still_holds_open_for_writing_runs(tmp_path: Pat
 
 def test_a_stop_request_ends_it(state: Path) -> None:
     looks: list[None] = []
-    before = processes._children()
+    before = orphans.children()
 
     def check() -> None:
         looks.append(None)
@@ -208,7 +208,7 @@ def test_a_stop_request_ends_it(state: Path) -> None:
         runner.run(_sh("exec sleep 300"), ScriptStage.PRE, serial_number="SN-1", seconds=300)
     assert time.monotonic() - started < 5
     assert not list(state.glob("scripts*"))
-    assert processes._children() <= before
+    assert orphans.children() <= before
 
 
 def test_scripts_a_power_cut_left_behind_are_removed(state: Path) -> None:
