@@ -51,6 +51,7 @@ ADDRESSES_PER_SERVER = 8
 # Time (seconds).
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 60.0  # one RPC, first byte to last
+KEEP_SECONDS = 30.0  # an idle connection is trusted to be still there
 HOST_META_SECONDS = 10.0  # then the usual root is assumed
 REPORT_SECONDS = 20.0
 FINAL_REPORT_SECONDS = 60.0  # retries of `bootstrap-complete` on new connections

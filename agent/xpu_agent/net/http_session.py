@@ -108,6 +108,9 @@ class _Transport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=1,
+            # Between two reports an image may have come in, and whatever lies between us and the
+            # server may have forgotten the connection without a word.
+            keepalive_expiry=limits.KEEP_SECONDS,
             http2=False,
             network_backend=dialer,  # type: ignore[arg-type]  # the base class moved between releases; only its methods count
         )

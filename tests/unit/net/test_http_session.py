@@ -111,6 +111,17 @@ def test_a_connection_is_kept(start: Started) -> None:
     assert server.connections == 1
 
 
+def test_a_connection_long_idle_is_not_relied_upon(
+    start: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "KEEP_SECONDS", 0.05)
+    server, session = start(answering(OK, OK), answering(OK))
+    assert get(session).body == b"ok"
+    time.sleep(0.1)
+    assert get(session).body == b"ok"
+    assert server.connections == 2
+
+
 def test_a_connection_that_is_gone_is_made_again_once(start: Started) -> None:
     server, session = start(answering(OK), answering(OK))
     assert get(session).body == b"ok"
