@@ -77,6 +77,10 @@ def test_what_is_no_content_info_is_refused(octets_: bytes, message: str) -> Non
 
 
 def test_size_is_bounded() -> None:
+    overhead = len(content_info(JSON, octets(bytes(limits.ARTIFACT_BYTES - 100)))) + 100
+    filled = content_info(JSON, octets(bytes(2 * limits.ARTIFACT_BYTES - overhead)))
+    assert len(filled) == limits.ARTIFACT_BYTES
+    cms.parse_content_info(filled)
     with pytest.raises(MalformedError) as caught:
         cms.parse_content_info(bytes(limits.ARTIFACT_BYTES + 1))
     assert caught.value.reason is Reason.TOO_LARGE
@@ -107,7 +111,7 @@ def test_example_signed_artifacts() -> None:
 
 
 @pytest.mark.parametrize("content_type", [DATA, JSON, XML, VOUCHER])
-@pytest.mark.requirement("SZTP-3.1-04", "CMS-01")
+@pytest.mark.requirement("SZTP-3.1-04", "SZTP-3.1-08", "CMS-01")
 def test_signed_data(content_type: str) -> None:
     found = cms.parse_content_info(signed(b"content", content_type))
     assert isinstance(found, cms.SignedData)

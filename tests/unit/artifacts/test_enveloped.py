@@ -99,6 +99,11 @@ def test_recipients_of_other_kinds_are_passed_over() -> None:
     ]
 
 
+def test_recipients_up_to_the_bound() -> None:
+    keys = seq(*[seq(SIGNER_NAME, octets(b""))] * 16)
+    assert len(parse(enveloped(*[key_agree(keys=keys)] * 2)).recipients) == 32
+
+
 def test_optional_parts_are_passed_over() -> None:
     found = parse(enveloped(version=integer(2), originator=ctx(0), unprotected=ctx(1, seq())))
     assert found.encrypted_content == b"ciphertext"
