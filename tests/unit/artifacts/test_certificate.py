@@ -150,6 +150,35 @@ def test_subjects(subject: bytes, serial: str | None, text: str) -> None:
     assert found.subject_text == text
 
 
+def test_every_kind_of_name() -> None:
+    tagged = [
+        (ctx(0, oid("1.2.3"), ctx(0, tlv(5))), "other_name"),
+        (prim(1, b"a@a.example"), "rfc822_name"),
+        (prim(2, b"a.example"), "dns_name"),
+        (ctx(3, tlv(5)), "x400_address"),
+        (ctx(4, NAME), "directory_name"),
+        (ctx(5, tlv(5)), "edi_party_name"),
+        (prim(6, b"https://a.example"), "uniform_resource_identifier"),
+        (prim(7, bytes(4)), "ip_address"),
+        (prim(8, b"\x2a"), "registered_id"),
+    ]
+    found = parse_certificate(certificate(extension(SAN, seq(*[name for name, _ in tagged]))))
+    assert [name.kind for name in found.subject_alternative_names] == [kind for _, kind in tagged]
+
+
+def test_a_path_length_may_be_zero() -> None:
+    found = parse_certificate(certificate(extension(BC, seq(boolean(True), integer(0)))))
+    assert found.basic_constraints == BasicConstraints(is_ca=True, path_length=0)
+
+
+def test_subtrees_up_to_the_bound() -> None:
+    subtrees = [seq(prim(2, b"a"))] * (limits.NAME_CONSTRAINTS // 2)
+    octets_ = certificate(extension(NC, seq(ctx(0, *subtrees), ctx(1, *subtrees))))
+    found = parse_certificate(octets_).name_constraints
+    assert found is not None
+    assert len(found.permitted) + len(found.excluded) == limits.NAME_CONSTRAINTS
+
+
 @pytest.mark.requirement("SZTP-3.2-03")
 def test_a_subject_may_be_empty_and_names_odd() -> None:
     odd = extension(SAN, seq(ctx(0, oid("1.2.3"), ctx(0, tlv(5))), prim(8, b"\x2a")))
