@@ -141,7 +141,7 @@ def attribute(dotted: str, value: bytes) -> bytes:
         (attribute("2.5.4.5", tlv(0x13, b"A1")), "A1", "serialNumber=A1"),
         (attribute("2.5.4.5", tlv(0x13, b"A1")) * 2, None, "serialNumber=A1, serialNumber=A1"),
         (attribute("2.5.4.5", integer(5)), None, "serialNumber=#05"),
-        (attribute("1.2.3", tlv(12, "é\n\\".encode())), None, "1.2.3=\\u{e9}\\u{a}\\u{5c}"),
+        (attribute("1.2.3", tlv(12, "é\n\\ ~".encode())), None, "1.2.3=\\u{e9}\\u{a}\\u{5c} ~"),
     ],
 )
 def test_subjects(subject: bytes, serial: str | None, text: str) -> None:

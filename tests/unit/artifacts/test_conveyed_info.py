@@ -479,6 +479,29 @@ def test_what_is_no_uri_is_refused(uri: str) -> None:
         parse(image(download_uri=[uri]))
 
 
+def test_text_and_lists_up_to_the_bound() -> None:
+    text = "x" * limits.STRING_CHARS
+    uris = ["x:" + "a" * (limits.URI_CHARS - 2)] * limits.DOWNLOAD_URIS
+    entries = [verification(f"o:x{n}", "") for n in range(limits.IMAGE_VERIFICATIONS)]
+    found = boot_image(image(os_name=text, download_uri=uris, image_verification=entries))
+    assert found.os_name == text
+    assert len(found.download_uris) == limits.DOWNLOAD_URIS
+    assert found.unusable_verifications == limits.IMAGE_VERIFICATIONS
+    many = [{"address": f"a{n}"} for n in range(limits.SERVERS_PER_LIST)]
+    assert len(servers(redirect(*many))) == limits.SERVERS_PER_LIST
+
+
+def test_documents_up_to_the_bound() -> None:
+    octets_ = onboarding(pre_configuration_script="")
+    parse(octets_ + b" " * (limits.ARTIFACT_BYTES - len(octets_)))
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+@pytest.mark.requirement("SZTP-6.3-02")
+def test_first_and_last_port(port: int) -> None:
+    assert servers(redirect({"address": "a", "port": port})) == (BootstrapServer("a", port, None),)
+
+
 @pytest.mark.parametrize(
     ("octets_", "message"),
     [

@@ -224,6 +224,8 @@ def test_invalid_examples(name: str) -> None:
 
 
 def test_size_is_bounded() -> None:
+    body = output(conveyed_information="YQ==").ljust(limits.RPC_RESPONSE_BYTES)
+    decode_bootstrapping_response(body, Encoding.JSON)
     with pytest.raises(MalformedError) as caught:
         decode_bootstrapping_response(bytes(limits.RPC_RESPONSE_BYTES + 1), Encoding.JSON)
     assert caught.value.reason is Reason.TOO_LARGE
@@ -275,6 +277,13 @@ def test_a_peers_text_is_escaped_and_cut() -> None:
     assert found.error_message.isascii()
 
 
+def test_errors_and_host_meta_up_to_the_bound() -> None:
+    body = b'{"error-tag": "a"}'.ljust(limits.ERROR_BODY_BYTES)
+    assert decode_error(body) == RestconfError("a", None)
+    path = "/" + "a" * 255
+    assert decode_host_meta(jrd(path).ljust(limits.ERROR_BODY_BYTES)) == path
+
+
 # --- host-meta ---
 
 XRD = "<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>{}</XRD>"
@@ -309,7 +318,7 @@ def test_host_meta(body: bytes, path: str) -> None:
     "href",
     [
         *("", "restconf", "https://other.example/restconf", "//other.example/restconf", "/a//b"),
-        *("/a/../b", "/./a", "/a?b", "/a#b", "/a b", "/a\\b", "/é", "/" + "a" * 300, "/a\n"),
+        *("/a/../b", "/./a", "/a?b", "/a#b", "/a b", "/a\\b", "/é", "/" + "a" * 256, "/a\n"),
     ],
 )
 @pytest.mark.refuses("RC-3.1-01", "RC-X-01")
