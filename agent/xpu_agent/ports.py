@@ -207,7 +207,11 @@ class VerifiedImage:
 
 
 class ImageSink(Protocol):
-    """Where image octets go while they are being hashed; nothing in it boots before `commit`."""
+    """Where image octets go while they are being hashed; nothing in it boots before `commit`.
+
+    `write` is called from a thread of the downloader, one call at a time and never beside another
+    verb; the other verbs from the caller's.
+    """
 
     def write(self, data: memoryview) -> None:
         """Append octets.

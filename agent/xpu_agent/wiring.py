@@ -238,6 +238,7 @@ def make_ports(device: Device) -> "Ports":
         ConfigurationError, UsageError: sources or the files named by hand.
     """
     from xpu_agent.net.download import HttpDownloader
+    from xpu_agent.net.proxy import Proxy
     from xpu_agent.net.restconf import Credentials, RestconfConnector
     from xpu_agent.net.tls import ClientIdentity
     from xpu_agent.ports import ImageProgress, Ports, WorkflowSettings
@@ -251,6 +252,8 @@ def make_ports(device: Device) -> "Ports":
         password = _password(config.identity.password_file)
         credentials = Credentials(config.identity.username, password)
     rng = secrets.SystemRandom()
+    # Only what is configured; the environment's proxies are never read.
+    proxy = Proxy.at(config.network.proxy) if config.network.proxy else None
     settings = WorkflowSettings(
         script_seconds=config.limits.script_seconds,
         attempt_seconds=config.limits.attempt_seconds,
@@ -261,12 +264,13 @@ def make_ports(device: Device) -> "Ports":
     )
     return Ports(
         sources=make_sources(device),
-        connector=RestconfConnector(client, credentials),
+        connector=RestconfConnector(client, credentials, proxy=proxy),
         keys=keys,
         downloader=HttpDownloader(
             device.clock,
             client,
             lambda done, total: device.events.emit(ImageProgress(done, total)),
+            proxy=proxy,
         ),
         platform=device.platform,
         clock=device.clock,
