@@ -267,7 +267,8 @@ class MemoryPlatform:
         self.healthy_images = True
         self.capacity = 1_000_000
         self.fail_commit = False
-        self.undo_fails = False
+        self.undo_fails: XpuAgentError | None = None
+        self.reboot_fails = False
         self.mark_good_fails = False
         self.reboots = 0
         self.rearmed = 0
@@ -336,8 +337,8 @@ class MemoryPlatform:
 
     def undo(self, checkpoint: str) -> None:
         assert checkpoint == "checkpoint-1"
-        if self.undo_fails:
-            raise UndoError("the checkpoint is gone")
+        if self.undo_fails is not None:
+            raise self.undo_fails
         if self._disk.checkpoint is None:
             raise UndoError("no checkpoint")
         with self._power.effect("undo"):
@@ -375,6 +376,8 @@ class MemoryPlatform:
     def reboot(self, reason: str) -> None:
         assert reason
         self._power.moment("reboot")
+        if self.reboot_fails:
+            raise ExecutionError(Reason.INSTALL_FAILED, "no way to reboot")
         self.reboots += 1
 
     def rearm(self) -> None:

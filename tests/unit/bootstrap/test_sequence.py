@@ -10,13 +10,20 @@ from tests.owners import owner
 
 from xpu_agent.bootstrap.sequence import SztpMethod, preview, run_daemon, run_once
 from xpu_agent.device import DeviceFacts
-from xpu_agent.errors import IdentityError, Reason, SourceUnavailableError, XpuAgentError
+from xpu_agent.errors import (
+    IdentityError,
+    Reason,
+    SourceUnavailableError,
+    UndoError,
+    XpuAgentError,
+)
 from xpu_agent.lifecycle import AgentState, State, TrialImage
 from xpu_agent.onboarding.journal import Journal
 from xpu_agent.onboarding.plan import ApplyConfiguration
 from xpu_agent.ports import (
     FoundArtifacts,
     FoundServers,
+    Note,
     Offer,
     OutcomeKind,
     RunEnded,
@@ -255,7 +262,7 @@ def test_the_loop_ends_where_another_attempt_changes_nothing() -> None:
         )
     )
     start = device.start()
-    start.platform.undo_fails = True
+    start.platform.undo_fails = UndoError("gone")
     outcome = run_daemon(start.ports, start.facts)
     assert outcome.reason is Reason.UNDO_FAILED
     assert start.store.load().state is State.BROKEN
@@ -331,6 +338,15 @@ def test_before_the_reboot_nobody_is_asked_or_told_anything_more() -> None:
     assert server.report_types[-1] is ProgressType.BOOT_IMAGE_INSTALLED_REBOOTING
     assert second.loads == 0
     assert device.disk.scripts_run == []
+
+
+def test_a_platform_that_cannot_reboot_leaves_it_to_the_exit_status() -> None:
+    device, _ = served(document(**WITH_IMAGE))
+    start = device.start()
+    start.platform.reboot_fails = True
+    assert run_once(start.ports, start.facts).kind is OutcomeKind.REBOOTING
+    assert [note.event for note in start.events.of(Note)] == ["reboot-failed"]
+    assert start.store.load().state is State.TRIAL_BOOT
 
 
 @pytest.mark.refuses("SZTP-5.6-09")

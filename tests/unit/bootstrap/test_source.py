@@ -517,6 +517,18 @@ def test_a_source_gets_so_much_time_and_the_next_one_its_turn() -> None:
     assert len(net.contacts) == 3
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_the_time_of_a_source_can_end_between_two_addresses(*, trusted: bool) -> None:
+    net = Net(WorkflowSettings(source_seconds=15))
+    net.world.connect_seconds = 10.0
+    addresses = tuple(f"192.0.2.{number}" for number in range(1, 6))
+    issuer = net.owner.servers.der if trusted else None
+    net.server("a", UNREACHABLE, issuer=issuer, ips=addresses, dead_ips=frozenset(addresses))
+    (net.preconfigured if trusted else net.dhcp)("a")
+    assert net.run().reason is Reason.TIMEOUT
+    assert len(net.contacts) == 2
+
+
 # --- enclosing loops, identity, nonces -------------------------------------------------------
 
 

@@ -17,7 +17,14 @@ from tests.fakes import (
 )
 
 from xpu_agent.artifacts.conveyed_info import ConfigurationHandling
-from xpu_agent.errors import ExecutionError, Reason, StateError, StoppedError, UndoError
+from xpu_agent.errors import (
+    ExecutionError,
+    Reason,
+    StateError,
+    StoppedError,
+    UndoError,
+    XpuAgentError,
+)
 from xpu_agent.lifecycle import State
 from xpu_agent.onboarding.execute import Bench, execute, verify_image
 from xpu_agent.onboarding.journal import Journal
@@ -306,9 +313,12 @@ def test_a_clock_that_is_not_accurate_is_a_warning_of_parsing() -> None:
 # --- undoing that fails, state that can't be written, signals --------------------------------
 
 
-def test_undoing_that_fails_is_broken_and_told() -> None:
+@pytest.mark.parametrize(
+    "error", [UndoError("gone"), ExecutionError(Reason.CONFIG_REJECTED, "not taken back")]
+)
+def test_undoing_that_fails_is_broken_and_told(error: XpuAgentError) -> None:
     run = Run()
-    run.start.platform.undo_fails = True
+    run.start.platform.undo_fails = error
     with pytest.raises(UndoError):
         run.execute(trusted(onboarding(configuration=b"x", post=b"exit 1")))
     assert run.server.report_types[-2:] == [P.POST_SCRIPT_ERROR, P.BOOTSTRAP_ERROR]
@@ -453,6 +463,13 @@ def test_all_uris_dead_is_unreachable() -> None:
 def test_a_uri_that_never_ends_does_not_keep_the_next_from_its_turn() -> None:
     run = Run(world_with({"https://a/i": b"x" * 2_000_000, "https://b/i": NEW}))
     assert run.execute(trusted(onboarding(image=WANTED))).kind is OutcomeKind.REBOOTING
+
+
+def test_a_slot_that_cannot_be_written_is_not_written_again_from_the_next_uri() -> None:
+    broken = ExecutionError(Reason.INSTALL_FAILED, "input/output error")
+    run = Run(world_with({"https://a/i": broken, "https://b/i": NEW}))
+    assert run.refused(trusted(onboarding(image=WANTED))).reason is Reason.INSTALL_FAILED
+    assert run.start.downloader.fetched == ["https://a/i"]
 
 
 @pytest.mark.requirement("SZTP-5.6-10")
