@@ -30,6 +30,7 @@ from xpu_agent.device import ClockReading, DeviceFacts, RunningImage
 from xpu_agent.errors import (
     DecryptionError,
     ExecutionError,
+    MalformedError,
     ProtocolError,
     Reason,
     ServerCertificateError,
@@ -486,6 +487,9 @@ class MemoryServer:
     dead_ips: frozenset[str] = frozenset()
     refuses_identity: XpuAgentError | None = None
     report_failures: dict[ProgressType, int] = field(default_factory=dict)
+    report_error: XpuAgentError = field(
+        default_factory=lambda: ProtocolError(Reason.HTTP_ERROR, "answered 500 instead of 204")
+    )
     unreachable_for_reports: bool = False
     requests: list[tuple[str, BootstrappingRequest]] = field(default_factory=list)
     connections: list[tuple[str, str]] = field(default_factory=list)
@@ -527,12 +531,12 @@ class MemoryConnection:
         left = self._server.report_failures.get(report.progress_type, 0)
         if left:
             self._server.report_failures[report.progress_type] = left - 1 if left > 0 else left
-            raise ProtocolError(Reason.HTTP_ERROR, "answered 500 instead of 204")
+            raise self._server.report_error
 
     def report_best_effort(self, report: ProgressReport) -> bool:
         try:
             self.report_acknowledged(report)
-        except (ProtocolError, SourceUnavailableError):
+        except (ProtocolError, SourceUnavailableError, MalformedError):
             return False
         return True
 

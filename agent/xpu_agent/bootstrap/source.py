@@ -26,12 +26,9 @@ from xpu_agent.bootstrap.judging import judge_artifacts, judged_event
 from xpu_agent.device import DeviceFacts
 from xpu_agent.errors import (
     ExitCode,
-    IdentityError,
     MalformedError,
-    ProtocolError,
     Reason,
     ServerCertificateError,
-    SourceUnavailableError,
     StateError,
     StoppedError,
     UndoError,
@@ -215,7 +212,9 @@ class SourceWalk:
         self._contacted += 1
         try:
             addresses = self._ports.connector.addresses(hop)
-        except SourceUnavailableError as error:
+        except _FATAL:
+            raise
+        except XpuAgentError as error:
             self._fail(error)
             return None
         match hop:
@@ -274,16 +273,16 @@ class SourceWalk:
                     server = self._ports.connector.connect(hop, address, self._ports.clock.read())
                     self._contact(hop, address, depth, trusted=True)
                     response = server.get_bootstrapping_data(self._request(TrustState.TRUE))
-            except ServerCertificateError:
+            except (ServerCertificateError, *_FATAL):
                 raise
-            except (SourceUnavailableError, ProtocolError, IdentityError) as error:
-                self._fail(error)
-                return _UNHEARD
             except MalformedError as error:
                 self._failures.identity_taken()
                 # No data was obtained, but the server is one that may be told so.
                 reporter = Reporter(self._ports.events, server, ReportingLevel.MINIMAL)
                 self._refuse(Refusal(error.reason, error.message), None, reporter, origin)
+                return _UNHEARD
+            except XpuAgentError as error:
+                self._fail(error)
                 return _UNHEARD
             self._failures.identity_taken()
             reporter = Reporter(self._ports.events, server, response.reporting_level)
@@ -303,12 +302,14 @@ class SourceWalk:
                     server = self._ports.connector.connect_provisionally(hop, address)
                     self._contact(hop, address, depth, trusted=False)
                     response = server.get_bootstrapping_data(self._request(TrustState.FALSE))
-            except (SourceUnavailableError, ProtocolError, IdentityError) as error:
-                self._fail(error)
-                return _UNHEARD
+            except _FATAL:
+                raise
             except MalformedError as error:
                 self._failures.identity_taken()
                 self._refuse(Refusal(error.reason, error.message), None, self._silent, origin)
+                return _UNHEARD
+            except XpuAgentError as error:
+                self._fail(error)
                 return _UNHEARD
             self._failures.identity_taken()
             result = self._process(response.artifacts, TrustState.FALSE, self._silent, origin, None)
@@ -337,7 +338,9 @@ class SourceWalk:
                 nonces=self._nonces,
                 keys=self._ports.keys,
             )
-        except IdentityError as error:
+        except _FATAL:
+            raise
+        except XpuAgentError as error:
             self._fail(error)
             return None
         self._ports.events.emit(judged_event(judgement))

@@ -23,11 +23,10 @@ from typing import assert_never
 from xpu_agent.device import DeviceFacts
 from xpu_agent.errors import (
     ExecutionError,
-    IdentityError,
-    ProtocolError,
     Reason,
-    SourceUnavailableError,
     StateError,
+    StoppedError,
+    UndoError,
     XpuAgentError,
 )
 from xpu_agent.lifecycle import State, TrialImage
@@ -42,7 +41,7 @@ from xpu_agent.onboarding.plan import (
     make_plan,
 )
 from xpu_agent.onboarding.settle import finish, lead_back, port_stage, reboot, undo
-from xpu_agent.onboarding.stage import Reporter, RunningStage, failure_message
+from xpu_agent.onboarding.stage import NOT_ACKNOWLEDGED, Reporter, RunningStage, failure_message
 from xpu_agent.ports import (
     Downloaded,
     ExpectedImage,
@@ -118,7 +117,7 @@ def initiate(ports: Ports, reporter: Reporter) -> None:
     begin = ports.clock.monotonic()
     try:
         reporter.send_acknowledged(ProgressReport(ProgressType.BOOTSTRAP_INITIATED))
-    except (ProtocolError, SourceUnavailableError, IdentityError) as error:
+    except NOT_ACKNOWLEDGED as error:
         failure = ExecutionError(
             Reason.INITIAL_REPORT_FAILED,
             f"bootstrap-initiated was not acknowledged: {error.message}",
@@ -362,7 +361,7 @@ class _Execution:
         while True:
             try:
                 self._reporter.send_acknowledged(report)
-            except (ProtocolError, SourceUnavailableError, IdentityError) as error:
+            except NOT_ACKNOWLEDGED as error:
                 left = deadline - clock.monotonic()
                 if left <= 0:
                     raise ExecutionError(
@@ -377,14 +376,14 @@ class _Execution:
     def _undo_after(self, error: XpuAgentError) -> None:
         """Undo this step and all before it (5.6, implementation notes)."""
         match error:
-            case ExecutionError():
-                undo(self._ports, self._journal, self._reporter, then=State.DISCOVERING)
+            case StoppedError() | UndoError():
+                pass  # the next start recovers; or nothing can
             case StateError():
                 # The document can't say UNDOING. It still says what the next start has to undo;
                 # until then nothing of this attempt may stay active.
                 lead_back(self._ports, self._journal)
             case _:
-                pass  # a signal: the next start recovers
+                undo(self._ports, self._journal, self._reporter, then=State.DISCOVERING)
 
     # --- helpers -----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ safe to repeat, and each durable arrow stands before its effect (see `lifecycle`
 
 from contextlib import AbstractContextManager
 
-from xpu_agent.errors import ExecutionError, Reason, UndoError
+from xpu_agent.errors import ExecutionError, Reason, StoppedError, UndoError, XpuAgentError
 from xpu_agent.lifecycle import State
 from xpu_agent.onboarding.journal import Journal
 from xpu_agent.onboarding.stage import Reporter, RunningStage, stage
@@ -84,7 +84,9 @@ def reboot(ports: Ports) -> Outcome:
     """
     try:
         ports.platform.reboot("boot image installed")
-    except ExecutionError as error:
+    except StoppedError:
+        raise
+    except XpuAgentError as error:
         ports.events.emit(Note("reboot-failed", error.message, warning=True))
     return Outcome(OutcomeKind.REBOOTING)
 

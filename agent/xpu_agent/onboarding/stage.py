@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from xpu_agent import limits
 from xpu_agent.errors import (
     IdentityError,
+    MalformedError,
     ProtocolError,
     Reason,
     SourceUnavailableError,
@@ -29,6 +30,9 @@ from xpu_agent.progress import (
     StageResult,
     is_due,
 )
+
+# What a report that needs its 204 may meet instead.
+NOT_ACKNOWLEDGED = (ProtocolError, SourceUnavailableError, IdentityError, MalformedError)
 
 
 class Reporter:
@@ -67,13 +71,13 @@ class Reporter:
         """Send a report that counts only when it is answered with 204.
 
         Raises:
-            ProtocolError, SourceUnavailableError, IdentityError: it was not.
+            ProtocolError, SourceUnavailableError, IdentityError, MalformedError: it was not.
         """
         if self._server is None:
             return
         try:
             self._server.report_acknowledged(report)
-        except (ProtocolError, SourceUnavailableError, IdentityError):
+        except NOT_ACKNOWLEDGED:
             self._events.emit(ReportSent(report.progress_type, acknowledged=False))
             raise
         self._events.emit(ReportSent(report.progress_type, acknowledged=True))

@@ -19,6 +19,7 @@ from tests.fakes import (
 from xpu_agent.artifacts.conveyed_info import ConfigurationHandling
 from xpu_agent.errors import (
     ExecutionError,
+    MalformedError,
     Reason,
     StateError,
     StoppedError,
@@ -174,6 +175,28 @@ def test_a_final_report_that_is_never_acknowledged_undoes_everything() -> None:
     assert run.journal.state.state is State.DISCOVERING
     assert run.journal.state.checkpoint is None
     assert run.journal.state.content_sha256 is None
+
+
+@pytest.mark.parametrize("progress_type", [P.BOOTSTRAP_INITIATED, P.BOOTSTRAP_COMPLETE])
+def test_an_answer_that_is_no_http_is_not_a_204_either(progress_type: ProgressType) -> None:
+    run = Run()
+    run.server.report_failures[progress_type] = -1
+    run.server.report_error = MalformedError("not an HTTP answer")
+    run.refused(trusted(FULL))
+    assert run.server.report_types[-1] is P.BOOTSTRAP_ERROR
+    assert run.disk.configuration == FACTORY_CONFIGURATION
+
+
+def test_a_failure_of_any_other_kind_is_undone_too() -> None:
+    run = Run()
+
+    def fail() -> None:
+        raise MalformedError("a platform that raises what it should not")
+
+    run.start.platform.after_configuration = fail
+    with pytest.raises(MalformedError):
+        run.execute(trusted(FULL))
+    assert run.disk.configuration == FACTORY_CONFIGURATION
 
 
 # --- the switch ------------------------------------------------------------------------------
