@@ -5,16 +5,16 @@ A name of a form that is constrained but can't be compared here is refused: a co
 not understood must not be one that is not kept.
 """
 
-import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from xpu_agent.artifacts import der
 from xpu_agent.artifacts.certificate import Certificate, GeneralName, NameConstraints
-from xpu_agent.errors import MalformedError
 
 _EMAIL_ADDRESS: Final = "1.2.840.113549.1.9.1"
-_RDN_LIMIT: Final = 32
+_EMPTY_NAME: Final = b"\x30\x00"
+_NAMES_KEPT: Final = 64  # of one bundle there are hardly more; each is compared with many
 
 
 def violation(certificate: Certificate, constraints: NameConstraints) -> str | None:
@@ -30,21 +30,17 @@ def violation(certificate: Certificate, constraints: NameConstraints) -> str | N
 
 
 def same_name(one: bytes, other: bytes) -> bool:
-    """Whether two Names (DER) are the same, compared as RFC 5280, 7.1 wants."""
-    if one == other:
-        return True
-    left, right = _rdns(one), _rdns(other)
-    return left is not None and left == right
+    """Whether two Names (DER, as parsed) are the same, compared as RFC 5280, 7.1 wants."""
+    return one == other or _rdns(one) == _rdns(other)
 
 
-def _names(certificate: Certificate) -> Sequence[GeneralName]:
-    names = list(certificate.subject_alternative_names)
-    if certificate.subject != b"\x30\x00":
-        names.append(GeneralName("directory_name", certificate.subject))
-    if not any(name.kind == "rfc822_name" for name in names):
+def _names(certificate: Certificate) -> Iterator[GeneralName]:
+    yield from certificate.subject_alternative_names
+    if certificate.subject != _EMPTY_NAME:
+        yield GeneralName("directory_name", certificate.subject)
+    if not any(name.kind == "rfc822_name" for name in certificate.subject_alternative_names):
         # An address that stands in the subject counts like one in the extension (4.2.1.10).
-        names += [GeneralName("rfc822_name", value) for value in _addresses(certificate.subject)]
-    return names
+        yield from _addresses(certificate.subject)
 
 
 def _within(name: GeneralName, base: GeneralName) -> bool | None:
@@ -89,72 +85,60 @@ def _uri_within(name: bytes, base: bytes) -> bool | None:
     text = name.decode("ascii", "replace")
     _, separator, rest = text.partition("://")
     authority = rest.partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2]
-    if not separator or not authority or authority.startswith("["):
-        return None  # no host name in it to compare (4.2.1.10)
     host = authority.partition(":")[0].lower().rstrip(".")
-    if host.replace(".", "").isdigit():
-        return None
+    if not separator or not host or host.startswith("[") or host.replace(".", "").isdigit():
+        return None  # no host name in it to compare (4.2.1.10)
     wanted = _lower(base)
     if wanted.startswith("."):
         return host.endswith(wanted)
     return host == wanted
 
 
-def _ip_within(name: bytes, base: bytes) -> bool | None:
+def _ip_within(name: bytes, base: bytes) -> bool:
+    """`base` is an address and a mask (4.2.1.10)."""
     half = len(base) // 2
-    if len(base) not in {8, 32}:
-        return None
-    if len(name) != half:
-        return False  # the other family
-    mask = int.from_bytes(base[half:], "big")
-    width = 8 * half
-    prefix = mask.bit_count()
-    if mask != ((1 << prefix) - 1) << (width - prefix):
-        return None  # no mask of leading ones
-    network = ipaddress.ip_network((base[:half], prefix), strict=False)
-    return ipaddress.ip_address(name) in network
+    address, mask = base[:half], base[half:]
+    return len(name) == half and all(
+        a & m == b & m for a, b, m in zip(name, address, mask, strict=True)
+    )
 
 
-def _directory_within(name: bytes, base: bytes) -> bool | None:
+def _directory_within(name: bytes, base: bytes) -> bool:
     """Whether the base's RDNs begin the name's, compared as RFC 5280, 7.1 wants for text."""
-    inner, outer = _rdns(name), _rdns(base)
-    if inner is None or outer is None:
-        return None
-    return inner[: len(outer)] == outer
+    outer = _rdns(base)
+    return _rdns(name)[: len(outer)] == outer
 
 
-def _rdns(name: bytes) -> list[frozenset[tuple[str, int, str | bytes]]] | None:
-    try:
-        whole = der.parse_der(name, "name")
-        if whole.tag != der.SEQUENCE:
-            return None
-        rdns = whole.children()
-        if len(rdns) > _RDN_LIMIT:
-            return None
-        return [frozenset(_attribute(a) for a in rdn.children()) for rdn in rdns]
-    except MalformedError:
-        return None
+@lru_cache(maxsize=_NAMES_KEPT)
+def _rdns(name: bytes) -> tuple[frozenset[tuple[str, int, str | bytes]], ...]:
+    """A Name in a form that can be compared."""
+    return tuple(
+        frozenset((oid, *_comparable(value)) for oid, value in rdn) for rdn in _attributes(name)
+    )
 
 
-def _attribute(element: der.Element) -> tuple[str, int, str | bytes]:
-    fields = der.Fields(element, der.SEQUENCE, "name attribute")
-    oid = der.object_identifier(fields.take(der.OBJECT_IDENTIFIER, "type"))
-    value = fields.take_any("value")
+def _attributes(name: bytes) -> Iterator[list[tuple[str, der.Element]]]:
+    """The RDNs of a Name that was parsed before, as types and values."""
+    for rdn in der.parse_der(name, "name").children():
+        pairs = [attribute.children() for attribute in rdn.children()]
+        yield [(der.object_identifier(oid), value) for oid, value in pairs]
+
+
+def _comparable(value: der.Element) -> tuple[int, str | bytes]:
     text = der.text(value)
     if text is None:
-        return oid, value.tag, value.content
+        return value.tag, value.content
     # Case, and how much white space, make no difference; the kind of string neither.
-    return oid, 0, " ".join(text.split()).casefold()
+    return 0, " ".join(text.split()).casefold()
 
 
-def _addresses(subject: bytes) -> list[bytes]:
-    rdns = _rdns(subject) or []
-    return [
-        value.encode("ascii", "replace")
-        for rdn in rdns
-        for oid, _, value in rdn
-        if oid == _EMAIL_ADDRESS and isinstance(value, str)
-    ]
+def _addresses(subject: bytes) -> Iterator[GeneralName]:
+    for rdn in _attributes(subject):
+        for oid, value in rdn:
+            if oid == _EMAIL_ADDRESS:
+                # What is no text can't be compared either, and is refused for that.
+                text = der.text(value) or ""
+                yield GeneralName("rfc822_name", text.encode("ascii", "replace"))
 
 
 def _words(name: GeneralName) -> str:

@@ -211,14 +211,12 @@ class _Search:
         problems = (
             *(_critical(c) for c in chain[:-1] or chain),
             *(may_issue(c) for c in chain[1:]),
-            *(_constrained(chain, i) for i in range(1, len(chain))),
+            *(self._constrained(chain, i) for i in range(1, len(chain))),
             self._barred(chain),
         )
         for problem in problems:
             if problem is not None:
                 return PathError(PathFault.UNTRUSTED, problem)
-        if any(c.version != 3 for c in chain[1:-1]):
-            return PathError(PathFault.UNTRUSTED, "an intermediate is no X.509 v3 certificate")
         return next((f for f in (dates_fault(c, self.clock) for c in dated) if f), None)
 
     def _barred(self, chain: tuple[Certificate, ...]) -> str | None:
@@ -226,9 +224,29 @@ class _Search:
         if self.barred is None:
             return None
         for issuer in chain[1:-1]:
-            if _signed_by(self.barred, issuer, self.budget):
+            # By name: no device's certificate leads anywhere else, and the CA's other keys count.
+            if names.same_name(self.barred.issuer, issuer.subject):
                 who = issuer.subject_text or "an intermediate"
                 return f"{who} issues device identities and may not vouch for owners"
+        return None
+
+    def _constrained(self, chain: tuple[Certificate, ...], position: int) -> str | None:
+        """Path length and name constraints of the issuer at `position`, for all below it."""
+        issuer = chain[position]
+        who = issuer.subject_text or "an issuer"
+        constraints = issuer.basic_constraints
+        if constraints is not None and constraints.path_length is not None:
+            between = sum(1 for c in chain[1:position] if not _self_issued(c))
+            if between > constraints.path_length:
+                return f"the path below {who} is longer than it allows"
+        if issuer.name_constraints is not None:
+            for index, below in enumerate(chain[:position]):
+                if index > 0 and _self_issued(below):
+                    continue  # 6.1.3: key roll-over certificates are not constrained
+                self.budget.spend_step()  # many names times many constraints take their time
+                problem = names.violation(below, issuer.name_constraints)
+                if problem is not None:
+                    return f"name constraints of {who}: {problem}"
         return None
 
     def remember(self, fault: PathError) -> None:
@@ -253,23 +271,4 @@ def _critical(certificate: Certificate) -> str | None:
         if extension.critical and extension.oid not in _UNDERSTOOD:
             who = certificate.subject_text or "a certificate without subject"
             return f"{who} has the critical extension {extension.oid}, which is not understood"
-    return None
-
-
-def _constrained(chain: tuple[Certificate, ...], position: int) -> str | None:
-    """Path length and name constraints of the issuer at `position`, for all below it."""
-    issuer = chain[position]
-    who = issuer.subject_text or "an issuer"
-    constraints = issuer.basic_constraints
-    if constraints is not None and constraints.path_length is not None:
-        between = sum(1 for c in chain[1:position] if not _self_issued(c))
-        if between > constraints.path_length:
-            return f"the path below {who} is longer than it allows"
-    if issuer.name_constraints is not None:
-        for index, below in enumerate(chain[:position]):
-            if index > 0 and _self_issued(below):
-                continue  # 6.1.3: key roll-over certificates are not constrained
-            problem = names.violation(below, issuer.name_constraints)
-            if problem is not None:
-                return f"name constraints of {who}: {problem}"
     return None

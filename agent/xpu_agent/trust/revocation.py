@@ -22,10 +22,10 @@ from xpu_agent.artifacts.certificate import Certificate
 from xpu_agent.artifacts.cms import CertificateBag
 from xpu_agent.artifacts.revocation import CertificateList, OcspResponse, OcspSingleResponse
 from xpu_agent.device import ClockReading
-from xpu_agent.errors import MalformedError, Reason, TrustError
+from xpu_agent.errors import Reason, TrustError
 from xpu_agent.trust.cms_signature import may_sign
 from xpu_agent.trust.names import same_name
-from xpu_agent.trust.path import ValidatedPath, dates_fault, issued_by
+from xpu_agent.trust.path import PathError, ValidatedPath, find_path
 from xpu_agent.trust.signature import Budget, BudgetSpentError, verify_signature
 
 _OCSP_SIGNING: Final = "1.3.6.1.5.5.7.3.9"
@@ -115,7 +115,8 @@ def _by_crl(
     if not _signed(issuer, crl, budget):
         return Status.UNKNOWN
     listed = [r for r in crl.revoked if r.serial_number == certificate.serial_number]
-    if any(entry.reason != "remove_from_crl" for entry in listed):
+    # Only a delta may take an entry back (RFC 5280, 5.3.1).
+    if any(entry.reason != "remove_from_crl" or not crl.is_delta for entry in listed):
         return Status.REVOKED
     # A list of part of what there is can't say that something is not revoked.
     if crl.is_delta or crl.issuing_distribution_point:
@@ -146,13 +147,11 @@ def _is_current(single: OcspSingleResponse, clock: ClockReading) -> bool:
 
 def _is_about(single: OcspSingleResponse, certificate: Certificate, issuer: Certificate) -> bool:
     name = _ID_HASHES.get(single.hash_algorithm)
-    key = _key_bits(issuer.public_key)
-    if name is None or key is None or single.serial_number != certificate.serial_number:
+    if name is None or single.serial_number != certificate.serial_number:
         return False
-    return (
-        single.issuer_name_hash == hashlib.new(name, issuer.subject).digest()
-        and single.issuer_key_hash == hashlib.new(name, key).digest()
-    )
+    return single.issuer_name_hash == _id_hash(
+        name, certificate.issuer
+    ) and single.issuer_key_hash == _id_hash(name, _key_bits(issuer.public_key))
 
 
 def _may_answer(
@@ -164,23 +163,27 @@ def _may_answer(
 ) -> bool:
     """Whether this responder was named, may answer for the issuer, and did (RFC 6960, 4.2.2.2)."""
     if response.responder_name is not None:
-        if responder.subject != response.responder_name:
+        if not same_name(responder.subject, response.responder_name):
             return False
-    else:
-        key = _key_bits(responder.public_key)
-        named = response.responder_key_hash
-        if key is None or hashlib.sha1(key).digest() != named:  # noqa: S324  # a name, no signature
-            return False
-    if responder.der != issuer.der:
-        purposes = responder.extended_key_usage or frozenset()
-        if _OCSP_SIGNING not in purposes or not issued_by(responder, issuer, budget):
-            return False
-        if dates_fault(responder, clock) is not None:
-            return False
+    elif _id_hash("sha1", _key_bits(responder.public_key)) != response.responder_key_hash:
+        return False
     # An issuer that answers itself needs no more than its key; a delegate has to be allowed to.
-    if responder.der != issuer.der and not may_sign(responder):
+    if responder.der != issuer.der and not _is_delegated(responder, issuer, clock, budget):
         return False
     return _signed(responder, response, budget)
+
+
+def _is_delegated(
+    responder: Certificate, issuer: Certificate, clock: ClockReading, budget: Budget
+) -> bool:
+    """Whether the issuer itself issued this certificate, for answering (RFC 6960, 4.2.2.2)."""
+    if _OCSP_SIGNING not in (responder.extended_key_usage or ()) or not may_sign(responder):
+        return False
+    try:
+        find_path(responder, anchors=(issuer,), intermediates=(), clock=clock, budget=budget)
+    except PathError:
+        return False
+    return True
 
 
 def _signed(signer: Certificate, what: CertificateList | OcspResponse, budget: Budget) -> bool:
@@ -195,11 +198,11 @@ def _signed(signer: Certificate, what: CertificateList | OcspResponse, budget: B
     return True
 
 
-def _key_bits(public_key: bytes) -> bytes | None:
+def _id_hash(name: str, octets: bytes) -> bytes:
+    return hashlib.new(name, octets, usedforsecurity=False).digest()
+
+
+def _key_bits(public_key: bytes) -> bytes:
     """The octets of subjectPublicKey, without tag, length and unused bits (RFC 6960, 4.1.1)."""
-    try:
-        fields = der.Fields(der.parse_der(public_key, "public key"), der.SEQUENCE, "public key")
-        fields.take(der.SEQUENCE, "algorithm")
-        return der.bit_string_octets(fields.take(der.BIT_STRING, "subjectPublicKey"), "public key")
-    except MalformedError:
-        return None
+    _, bits = der.parse_der(public_key, "public key").children()
+    return der.bit_string_octets(bits, "public key")

@@ -7,6 +7,7 @@ own, so none can forget to reset it. Only this module makes hops.
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from xpu_agent.artifacts.certificate import Certificate
 from xpu_agent.artifacts.cms import CertificateBag
@@ -14,8 +15,10 @@ from xpu_agent.artifacts.conveyed_info import RedirectInformation
 from xpu_agent.artifacts.rpc import BootstrappingRequest
 from xpu_agent.device import DeviceFacts
 from xpu_agent.errors import TrustError
-from xpu_agent.trust.path import issued_by
+from xpu_agent.trust.path import issued_by, may_issue
 from xpu_agent.trust.signature import Budget
+
+_SHA1_SIGNATURES: Final = frozenset({"1.2.840.113549.1.1.5", "1.2.840.10045.4.1"})  # RSA, ECDSA
 
 
 class TrustState(Enum):
@@ -92,7 +95,7 @@ def chain_end(bag: CertificateBag) -> Certificate | None:
     budget = Budget()
     unique = tuple({certificate.der: certificate for certificate in bag.certificates}.values())
     try:
-        roots = [c for c in unique if issued_by(c, c, budget)]
+        roots = [c for c in unique if _is_root(c, budget)]
         if len(roots) != 1:
             return None
         end, rest = roots[0], [c for c in unique if c is not roots[0]]
@@ -104,7 +107,14 @@ def chain_end(bag: CertificateBag) -> Certificate | None:
             rest.remove(end)
     except TrustError:
         return None  # the budget: no honest chain is that long
-    return end
+    return end if may_issue(end) is None else None
+
+
+def _is_root(certificate: Certificate, budget: Budget) -> bool:
+    # An anchor's own signature proves nothing, so SHA-1 may stand in it (CMS-04).
+    if certificate.signature_algorithm.oid in _SHA1_SIGNATURES:
+        return certificate.self_issued
+    return issued_by(certificate, certificate, budget)
 
 
 def bootstrapping_request(
