@@ -67,8 +67,13 @@ def issue(issuer: Identity, name: str, **more: Any) -> Identity:
     return issuer.issue(name, **{"not_before": START, "not_after": END, **more})
 
 
-@cache
 def authorities(kind: KeyKind = KeyKind.P256) -> Authorities:
+    """Those of one kind of key; always the same."""
+    return _authorities(kind)
+
+
+@cache
+def _authorities(kind: KeyKind) -> Authorities:
     manufacturer = root("Manufacturer", key=kind)
     voucher_ca = issue(manufacturer, "Voucher CA", key=kind, ca=True)
     device_ca = issue(manufacturer, "Device CA", key=kind, ca=True)
