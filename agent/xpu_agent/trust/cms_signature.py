@@ -7,6 +7,7 @@ never become trusted by being there.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import assert_never
 
 from xpu_agent.artifacts.certificate import Certificate
 from xpu_agent.artifacts.cms import (
@@ -35,6 +36,8 @@ def is_named(signer: SignerInfo, certificate: Certificate) -> bool:
             return certificate.issuer == issuer and certificate.serial_number == serial_number
         case SubjectKeyIdentifier(value=value):
             return certificate.subject_key_identifier == value
+        case _:
+            assert_never(signer.sid)
 
 
 def verify_signer(

@@ -10,7 +10,7 @@ algorithm says, and what kind the key is have to agree.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -115,6 +115,8 @@ def verify_signature(
                 if digest is not None and digest != _SHA512:
                     raise _refused("Ed25519 in CMS goes with SHA-512 (RFC 8419)")
                 key.verify(signature, data)
+            case _:
+                assert_never(key)
     except InvalidSignature as error:
         raise _refused("the signature does not verify") from error
 

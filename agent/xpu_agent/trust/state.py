@@ -7,7 +7,7 @@ own, so none can forget to reset it. Only this module makes hops.
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, assert_never
 
 from xpu_agent.artifacts.certificate import Certificate
 from xpu_agent.artifacts.cms import CertificateBag
@@ -138,3 +138,5 @@ def bootstrapping_request(
                 os_version=None,
                 nonce=nonce,
             )
+        case _:
+            assert_never(trust)

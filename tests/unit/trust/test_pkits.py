@@ -6,6 +6,7 @@ reason, and held to being stricter than PKITS unless it is about policies, which
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from xpu_agent.artifacts.cms import CertificateBag
 from xpu_agent.artifacts.revocation import CertificateList, read_crl
 from xpu_agent.device import ClockReading
 from xpu_agent.errors import MalformedError, TrustError
+from xpu_agent.trust.names import same_name
 from xpu_agent.trust.path import PathError, find_path
 from xpu_agent.trust.revocation import check_revocation
 from xpu_agent.trust.signature import Budget
@@ -58,14 +60,43 @@ def _certificates() -> dict[str, Certificate | None]:
 
 
 @cache
-def _bag() -> CertificateBag:
+def _issuers(subject: bytes) -> list[Certificate]:
+    """CA certificates whose subject may be this name: the search tries them all otherwise."""
+    named = [(n, c) for n, c in _certificates().items() if c is not None and not n.endswith("EE")]
+    return [c for _, c in named if same_name(c.subject, subject)]
+
+
+def _above(leaf: Certificate) -> list[Certificate]:
+    """All that could stand above a certificate, whoever signed what."""
+    found: dict[bytes, Certificate] = {}
+    waiting = [leaf]
+    while waiting:
+        for issuer in _issuers(waiting.pop().issuer):
+            if issuer.der not in found:
+                found[issuer.der] = issuer
+                waiting.append(issuer)
+    return list(found.values())
+
+
+@cache
+def _crls() -> list[CertificateList]:
     crls: list[CertificateList] = []
     for path in sorted((PKITS / "crls").glob("*.crl")):
         try:
             crls.append(read_crl(der.parse_der(path.read_bytes(), "crl")))
         except MalformedError:
             continue
-    return CertificateBag((), tuple(crls), ())
+    return crls
+
+
+@cache
+def _crls_of(issuer: bytes) -> list[CertificateList]:
+    return [crl for crl in _crls() if same_name(crl.issuer, issuer)]
+
+
+def _bag(certificates: Sequence[Certificate]) -> CertificateBag:
+    names = {certificate.issuer for certificate in certificates}
+    return CertificateBag((), tuple(crl for name in names for crl in _crls_of(name)), ())
 
 
 def _accepted(name: str, *, revocation: bool = True) -> bool:
@@ -74,12 +105,13 @@ def _accepted(name: str, *, revocation: bool = True) -> bool:
     assert anchor is not None
     if leaf is None:
         return False
-    others = [c for n, c in certificates.items() if c is not None and not n.endswith("EE")]
+    others = _above(leaf)
     budget = Budget()
     try:
         path = find_path(leaf, anchors=[anchor], intermediates=others, clock=CLOCK, budget=budget)
         if revocation:
-            check_revocation(path, [_bag()], required=True, clock=CLOCK, budget=budget)
+            bag = _bag(path.certificates)
+            check_revocation(path, [bag], required=True, clock=CLOCK, budget=budget)
     except (PathError, TrustError):
         return False
     return True

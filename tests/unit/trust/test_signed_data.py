@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each check of signed data fails alone: its reason, and nothing after it (RFC 8572, 5.4)."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -563,3 +564,12 @@ def test_id_data_is_taken_for_both() -> None:
     conveyed = bundles.make_conveyed(content_type=ContentType.DATA)
     voucher = make_voucher(content_type=ContentType.DATA)
     accepted(judged(bundles.bundle(conveyed, ownership_voucher=voucher)))
+
+
+def test_bugs_of_ours_are_no_verdicts() -> None:
+    with pytest.raises(RuntimeError):
+        Judgement((), None, None).require()
+    whole = bundles.bundle()
+    for less in (replace(whole, owner_certificate=None), replace(whole, ownership_voucher=None)):
+        with pytest.raises(RuntimeError):
+            judged(less)
