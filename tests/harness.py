@@ -7,7 +7,10 @@ test changes is a keyword; everything else is a world in which onboarding succee
 
 import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -49,6 +52,7 @@ CONFIGURATION = b'{"hostname": "xpu-1"}'
 IMAGE = b"the image the owner wants" * 1000
 OS_NAME, OS_VERSION = "ExampleXPU", "2.0"  # what the owner wants
 FACTORY_VERSION = "1.0"
+_AGENT = Path(__file__).parents[1] / "agent"
 CLEAR_SWITCH = b'#!/bin/sh\n: > "$XPU_AGENT_STATE_DIR/disabled"\n'
 
 
@@ -106,6 +110,27 @@ class Device:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def process(self, *arguments: str, **bounds: float) -> Iterator["subprocess.Popen[bytes]"]:
+        """The agent as a process of its own, killed at the end if it still runs.
+
+        `bounds` are constants of `xpu_agent.limits`: what takes minutes on a device may be short.
+        """
+        preset = "".join(f"limits.{name} = {value!r}\n" for name, value in bounds.items())
+        program = f"import sys\nfrom xpu_agent import limits\n{preset}"
+        program += "from xpu_agent.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+        with subprocess.Popen(
+            [sys.executable, "-c", program, "--config", str(self.config), *arguments],
+            env={"PYTHONPATH": str(_AGENT), "PATH": os.environ["PATH"]},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def bootstrap(self) -> int:
         """Run and reboot until the agent is through; at most five boots."""
