@@ -252,6 +252,20 @@ class Lab:
         self._open.callback(server.close)
         return server
 
+    def medium(self, name: str, data: BootstrappingData, serial: str = SERIAL) -> Path:
+        """The root of a mounted medium with these artifacts for one device."""
+        root = self.folder / "media" / name
+        folder = root / "sztp" / serial
+        folder.mkdir(parents=True)
+        for file, octets in (
+            ("conveyed-information.cms", data.conveyed_information),
+            ("owner-certificate.cms", data.owner_certificate),
+            ("ownership-voucher.vcj", data.ownership_voucher),
+        ):
+            if octets is not None:
+                _write(folder / file, octets)
+        return root
+
     # --- devices -----------------------------------------------------------------------------
 
     def device(

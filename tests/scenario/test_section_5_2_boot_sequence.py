@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 from tests.harness import CONFIGURATION, SERIAL, Device, Lab, Served
 
+from xpu_emulator.rpc import BootstrappingData
+
 SECONDS = 20.0  # for what happens at once on an idle machine
 
 
@@ -76,10 +78,9 @@ def test_5_2_provisioned_there_is_no_traffic(lab: Lab) -> None:
 @pytest.mark.requirement("SZTP-5.2-02")
 def test_5_2_sources_are_tried_in_their_order_until_one_works(lab: Lab) -> None:
     owner = good(lab)
-    empty, wrong = lab.folder / "empty-medium", lab.folder / "wrong-medium"
-    for folder in (empty, wrong):
-        folder.mkdir()
-    (wrong / "conveyed-information.cms").write_bytes(b"no CMS")
+    empty = lab.folder / "empty"
+    empty.mkdir()
+    wrong = lab.medium("wrong", BootstrappingData(b"no CMS"))
     device = lab.device(
         servers=[owner],
         sources=["removable-storage", "bootstrap-servers"],
@@ -90,6 +91,7 @@ def test_5_2_sources_are_tried_in_their_order_until_one_works(lab: Lab) -> None:
     assert owner.server.violations == ()
     tried = [s["detail"] for s in device.status["steps"] if s["stage"] == "discover"]
     assert tried == ["removable-storage", "bootstrap-servers"]
+    assert [s["reason"] for s in device.status["steps"] if s["reason"]] == ["malformed"]
 
 
 @pytest.mark.requirement("SZTP-5.2-04")
