@@ -392,3 +392,31 @@ def test_unless_that_ca_is_itself_an_anchor() -> None:
     _, voucher = _by_device_ca()
     device = bundles.facts(voucher_anchors=(who.device_ca.der,))
     accepted(judged(bundles.bundle(ownership_voucher=voucher), device=device))
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CMS-06")
+def test_faults_name_who_is_at_fault_or_say_that_it_has_no_name() -> None:
+    def chain(name: str, **more: Any) -> str:
+        nameless = {"empty_subject": True, "dns_names": ["ca.example"]} if not name else {}
+        middle = issue(root("Root"), name, ca=True, **nameless, **more)
+        below = issue(middle, "Below", ca=True)
+        leaf = issue(below, "Leaf", dns_names=["a.example"])
+        assert middle.issuer is not None
+        return no_path(leaf, [middle.issuer], [middle, below]).message
+
+    excluded = x509.NameConstraints(None, [x509.DNSName("a.example")])
+    odd = extension("2.999.1", critical=True)
+    for name, who, issuer in (
+        ("M", "CN=M", "CN=M"),
+        ("", "a certificate without subject", "an issuer"),
+    ):
+        assert chain(name, key_usage={"crl_sign"}) == f"{who} may not sign certificates"
+        assert chain(name, path_length=0) == f"the path below {issuer} is longer than it allows"
+        assert chain(name, name_constraints=excluded).startswith(f"name constraints of {issuer}: ")
+        assert chain(name, extensions=[odd]).startswith(f"{who} has the critical extension 2.999.1")
+        assert chain(name, not_after=NOW - DAY).startswith(f"{who} expired at 2026-05-31 00:00:00Z")
+        late = chain(name, not_before=NOW + DAY)
+        assert late == f"{who} is not valid before 2026-06-02 00:00:00Z"
