@@ -48,6 +48,7 @@ from xpu_emulator.rpc import BootstrappingData
 from xpu_emulator.server import BootstrapServer, ServerPolicy
 
 SERIAL = "SN-0001"
+ADDRESSES = tuple(f"127.0.0.{n}" for n in range(1, 7))  # of servers; a list names each once
 CONFIGURATION = b'{"hostname": "xpu-1"}'
 IMAGE = b"the image the owner wants" * 1000
 OS_NAME, OS_VERSION = "ExampleXPU", "2.0"  # what the owner wants
@@ -62,6 +63,7 @@ class Served:
 
     server: BootstrapServer
     https: HttpsServer
+    address: str = "127.0.0.1"
 
     @property
     def port(self) -> int:
@@ -69,7 +71,7 @@ class Served:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.https.port}"
+        return f"https://{self.address}:{self.https.port}"
 
     def progress(self, serial: str = SERIAL) -> list[str]:
         """The progress types reported, in order."""
@@ -196,7 +198,7 @@ class Lab:
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __post_init__(self) -> None:
-        self.pki = Pki.create(self.folder / "pki", server_names=["127.0.0.1", "localhost"])
+        self.pki = Pki.create(self.folder / "pki", server_names=[*ADDRESSES, "localhost"])
 
     def close(self) -> None:
         """Stop everything."""
@@ -226,7 +228,7 @@ class Lab:
             port=port,
         )
         self._open.callback(https.close)
-        return Served(server, https)
+        return Served(server, https, address)
 
     def files(
         self,
@@ -320,7 +322,7 @@ class Lab:
     def redirect(self, *servers: Served, anchor: bool = True) -> Document:
         """Redirect information to these servers, by address, with their CA as trust anchor."""
         bag = certificates_only([self.pki.bootstrap_server_ca]) if anchor else None
-        return redirect_document([bootstrap_server("127.0.0.1", s.port, bag) for s in servers])
+        return redirect_document([bootstrap_server(s.address, s.port, bag) for s in servers])
 
     def unsigned(self, document: Document, level: str | None = None) -> BootstrappingData:
         """Conveyed information nobody signed."""

@@ -6,16 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.harness import CONFIGURATION, SERIAL, Device, Lab, Served
+from tests.harness import ADDRESSES, CONFIGURATION, SERIAL, Device, Lab, Served
 
 from xpu_emulator.https import Demand
 from xpu_emulator.pki import Identity, make_root
 
 
 def tls_identity(issuer: Identity, **changes: object) -> Identity:
-    """A server certificate for 127.0.0.1, unless changed."""
+    """A server certificate for each of `ADDRESSES`, unless changed."""
     values: dict[str, object] = {
-        "ip_addresses": ["127.0.0.1"],
+        "ip_addresses": ADDRESSES,
         "extended_key_usage": ["server_auth"],
         **changes,
     }
