@@ -75,6 +75,7 @@ def test_what_is_no_single_chain_with_its_root() -> None:
     two = issue(one, "Two", ca=True)
     branch = issue(top, "Branch", ca=True)
     assert end_of(top, other) is None
+    assert end_of(top, root("Root", key=top.key)) is None  # each seems to have issued the other
     assert end_of(top, one, other) is None
     assert end_of(one) is None
     assert end_of(one, two) is None
