@@ -9,7 +9,7 @@ import base64
 import re
 from collections.abc import Sequence
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import SubjectKeyIdentifier as _SubjectKeyIdentifier
@@ -105,7 +105,7 @@ def _names(key: _Key, certificate: Certificate | None) -> RecipientNames:
 def _fits(key: _Key, certificate: Certificate) -> bool:
     try:
         certified = serialization.load_der_public_key(certificate.public_key)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):
         return False
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return certified.public_bytes(*form) == key.public_key().public_bytes(*form)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
@@ -222,7 +222,9 @@ def _agree(named: str, digest: str | None) -> None:
 def _load(public_key: bytes) -> _PublicKey:
     try:
         key = serialization.load_der_public_key(public_key)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
+        # Older releases of cryptography let OpenSSL's own complaint through: a DSA key that
+        # leaves its parameters to its issuer, for one.
         raise _refused("the signer's public key can't be used") from error
     match key:
         case rsa.RSAPublicKey():
