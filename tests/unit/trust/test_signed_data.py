@@ -153,7 +153,7 @@ def test_voucher_signer_that_may_not_sign_data() -> None:
         Step.VOUCHER_SIGNATURE,
         Reason.VOUCHER_UNTRUSTED,
     )
-    assert "key usage" in message
+    assert message.endswith(": CN=CA only may not sign data (key usage)")
 
 
 @pytest.mark.requirement("CMS-06")
