@@ -197,8 +197,8 @@ def test_5_3_other_credentials_than_the_certificates_are_never_sent(lab: Lab) ->
     assert not device.running_config
 
 
-@pytest.mark.requirement("SZTP-9.6-03")
-@pytest.mark.refuses("SZTP-9.6-03")
+@pytest.mark.requirement("SZTP-9.6-01")
+@pytest.mark.refuses("SZTP-9.6-01")
 def test_5_3_an_untrusted_server_sees_no_credentials(lab: Lab) -> None:
     server = wrong_server(lab, "other-ca")
     server.server.set_answer(SERIAL, lab.signed(lab.onboarding()))
