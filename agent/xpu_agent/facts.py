@@ -9,12 +9,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xpu_agent import limits
 from xpu_agent.config import AgentConfig, FileKey, SerialNumberFrom, below_root, read_protected
 from xpu_agent.device import DeviceFacts, RunningImage
 from xpu_agent.errors import ConfigurationError, IdentityError, MalformedError, Reason
-from xpu_agent.ports import DeviceKeys, PlatformFacts
+
+if TYPE_CHECKING:
+    from xpu_agent.ports import DeviceKeys, PlatformFacts
 
 _PEM = re.compile(
     rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----", re.ASCII
@@ -62,7 +65,7 @@ def read_identity(config: AgentConfig) -> Identity | None:
     return Identity(path, key.path, chain, leaf.subject_serial_number)
 
 
-def read_keys(config: AgentConfig, identity: Identity | None) -> DeviceKeys | None:
+def read_keys(config: AgentConfig, identity: Identity | None) -> "DeviceKeys | None":
     """The private keys of the identity, None where there is none.
 
     Raises:
@@ -110,7 +113,7 @@ def read_anchors(paths: Sequence[Path]) -> tuple[bytes, ...]:
 def gather(
     config: AgentConfig,
     identity: Identity | None,
-    platform: PlatformFacts | None,
+    platform: "PlatformFacts | None",
     *,
     voucher_anchors: tuple[bytes, ...],
     server_anchors: tuple[bytes, ...],
@@ -145,7 +148,7 @@ def gather(
 
 
 def _serial_number(
-    config: AgentConfig, identity: Identity | None, platform: PlatformFacts | None
+    config: AgentConfig, identity: Identity | None, platform: "PlatformFacts | None"
 ) -> str:
     """By configuration, else from where configuration says it stands (AMB-23)."""
     subject = identity.subject_serial_number if identity else None

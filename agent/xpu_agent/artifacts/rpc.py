@@ -9,8 +9,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import Final, assert_never
-from xml.sax.saxutils import escape
 
 from xpu_agent import limits
 from xpu_agent.artifacts.bundle import ArtifactName, Artifacts
@@ -220,7 +220,7 @@ def _xml(tree: _Tree) -> Iterator[str]:
 
 def _escaped(text: str) -> str:
     # A bare CR would be read back as LF (XML 1.0, 2.11).
-    return escape(text, {"\r": "&#13;"})
+    return escape(text, quote=False).replace("\r", "&#13;")
 
 
 def _writable(text: str) -> str:
