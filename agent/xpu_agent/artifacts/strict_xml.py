@@ -55,7 +55,7 @@ class _Builder:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._root: XmlElement | None = None
+        self._roots: list[XmlElement] = []
         self._stack: list[XmlElement] = []
         self._texts: list[list[str]] = []
         self._declared: dict[str, str] = {}
@@ -77,9 +77,8 @@ class _Builder:
             raise MalformedError(
                 f"{self._what} is not well-formed XML in line {error.lineno}"
             ) from error
-        if self._root is None:  # pragma: no cover  # expat refuses a document without root
-            raise MalformedError(f"{self._what} is empty")
-        return self._root
+        (root,) = self._roots  # Expat refuses a document with none, or with two.
+        return root
 
     def _declaration(self, version: str, encoding: str | None, _standalone: int) -> None:
         if version != "1.0" or (encoding is not None and encoding.lower() != "utf-8"):
@@ -116,7 +115,7 @@ class _Builder:
         if self._stack:
             self._stack[-1].children.append(element)
         else:
-            self._root = element
+            self._roots.append(element)
         self._stack.append(element)
         self._texts.append([])
 

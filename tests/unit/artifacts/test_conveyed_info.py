@@ -517,6 +517,11 @@ def test_first_and_last_port(port: int) -> None:
         (onboarding(configuration_handling=1), "not a JSON string"),
         (xml("<boot-image><download-uri/></boot-image>"), "not a URI"),
         (xml("<boot-image/>" * 2), "more than once"),
+        (
+            xml("<boot-image><download-uri>a:b</download-uri><image-verification>"
+                f"<hash-value>{HEX}</hash-value></image-verification></boot-image>"),
+            "no hash-algorithm",
+        ),
         (xml("<boot-image>" + "<download-uri>a:b</download-uri>" * 17 + "</boot-image>"),
          "more than 16"),
     ],

@@ -64,13 +64,18 @@ def test_depth_is_bounded() -> None:
 
 def test_members_are_bounded() -> None:
     most = limits.DOCUMENT_NODES
-    parse_json(b"[" + b"0," * (most - 2) + b"0]", "it")
+    parse_json(b"[" + b"0," * (most - 1) + b"0]", "it")
     with pytest.raises(MalformedError) as caught:
         parse_json(b"[" + b"0," * most + b"0]", "it")
     assert caught.value.reason is Reason.TOO_LARGE
     with pytest.raises(MalformedError) as caught:
         parse_json(b'""' * 6 * most, "it")
     assert caught.value.reason is Reason.TOO_LARGE
+
+
+def test_numbers_up_to_the_bound() -> None:
+    assert parse_json(b"[" + b"1" * 32 + b"]", "it") == [int("1" * 32)]
+    assert parse_json(b"[1." + b"0" * 30 + b"]", "it") == [1.0]
 
 
 def test_hostile_strings_take_linear_time() -> None:

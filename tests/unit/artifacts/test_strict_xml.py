@@ -63,3 +63,9 @@ def test_anything_else_is_refused(octets: bytes, message: str) -> None:
 def test_depth_up_to_the_bound() -> None:
     most = limits.XML_DEPTH
     parse_xml(b"<a>" * most + b"</a>" * most, "it")
+
+
+def test_elements_attributes_and_namespaces_up_to_the_bound() -> None:
+    parse_xml(b"<a>" + b"<b/>" * (limits.DOCUMENT_NODES - 1) + b"</a>", "it")
+    parse_xml(b"<a " + b" ".join(b"a%d='1'" % n for n in range(16)) + b"/>", "it")
+    parse_xml(b"<a " + b" ".join(b"xmlns:a%d='u'" % n for n in range(16)) + b"/>", "it")
