@@ -34,7 +34,7 @@ def targets(served: Served) -> set[tuple[str, str]]:
     return {(e.request.method, e.request.target) for e in served.server.exchanges}
 
 
-@pytest.mark.requirement("RC-3.6-01", "SZTP-8.3-03", "SZTP-4.4-02")
+@pytest.mark.requirement("RC-3.6-01", "SZTP-4.4-02")
 @pytest.mark.refuses("RC-3.1-01")
 def test_rc_without_host_meta_the_usual_root_and_two_rpcs_alone(lab: Lab) -> None:
     owner = owner_with(lab)

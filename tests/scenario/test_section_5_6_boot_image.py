@@ -258,3 +258,22 @@ def test_5_6_an_image_that_is_not_what_was_asked_for_is_not_installed_again(lab:
     assert device.run() == 12
     assert device.last_reason == "image-mismatch"
     assert len(files.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [({}, 20), ({"os_version": FACTORY_VERSION}, 0), ({"image_sha256": None}, 12)],
+    ids=["installed", "kept", "refused"],
+)
+def test_5_6_the_status_file_names_the_image_wanted(
+    lab: Lab, parts: dict[str, Any], expected: int
+) -> None:
+    files = lab.files()
+    owner = wanting(lab, [file_uri(files)], **parts)
+    device = lab.device(servers=[owner])
+    assert device.run() == expected
+    assert device.status["image"]["wanted"] == {
+        "os-name": OS_NAME,
+        "os-version": parts.get("os_version", OS_VERSION),
+        "sha256": DIGEST.hex() if "image_sha256" not in parts else None,
+    }

@@ -39,6 +39,7 @@ from xpu_agent.onboarding.plan import (
     RefuseImage,
     RunScript,
     make_plan,
+    usable_digest,
 )
 from xpu_agent.onboarding.settle import finish, lead_back, port_stage, reboot, undo
 from xpu_agent.onboarding.stage import NOT_ACKNOWLEDGED, Reporter, RunningStage, failure_message
@@ -202,14 +203,17 @@ class _Execution:
         """One step in APPLYING; an outcome where the attempt ends with it."""
         match step:
             case KeepImage():
+                self._tell_wanted_image()
                 self._applying(Stage.BOOT_IMAGE)
                 with self._stage(Stage.BOOT_IMAGE, step.why):
                     return None
             case RefuseImage():
+                self._tell_wanted_image()
                 self._applying(Stage.BOOT_IMAGE)
                 with self._stage(Stage.BOOT_IMAGE):
                     raise ExecutionError(step.reason, step.message)
             case InstallImage():
+                self._tell_wanted_image()
                 return self._install(step)
             case RunScript():
                 self._run_script(step)
@@ -313,6 +317,22 @@ class _Execution:
             for warning in platform.apply_configuration(step.content, step.handling, checkpoint):
                 running.warn(warning)
             self._watch_switch()
+
+    def _tell_wanted_image(self) -> None:
+        """Say which image is asked for, whatever comes of it: the names and the digest given."""
+        image = self._onboarding.information.boot_image
+        if image is None:
+            raise RuntimeError("an image step comes from a boot image")
+        digest = usable_digest(image)
+        named = (
+            ("os-name", image.os_name),
+            ("os-version", image.os_version),
+            ("sha256", None if digest is None else digest.hex()),
+        )
+        fields = tuple((name, value) for name, value in named if value is not None)
+        self._ports.events.emit(
+            Note("image-wanted", "the boot image that is asked for", fields=fields)
+        )
 
     def _applying(self, name: Stage) -> None:
         """Write APPLYING with the step that is about to begin."""

@@ -157,7 +157,7 @@ def _image_step(
     last_trial: TrialImage | None,
 ) -> PlanStep | None:
     """The image rule of the module docstring; None where there is nothing to compare."""
-    digest = _usable_digest(image)
+    digest = usable_digest(image)
     if image.os_name is not None or image.os_version is not None:
         mismatch = _named_mismatch(image, running)
         if mismatch is None:
@@ -193,7 +193,7 @@ def _image_step(
     return InstallImage(expected, image.download_uris, mismatch)
 
 
-def _usable_digest(image: BootImage) -> bytes | None:
+def usable_digest(image: BootImage) -> bytes | None:
     """The fingerprint to verify by; SHA-256 is the only algorithm there is (6.3)."""
     for verification in image.verifications:
         if verification.algorithm is HashAlgorithm.SHA_256:
