@@ -56,6 +56,7 @@ EVENTS: Mapping[str, str] = {
     "gave-up": "the time of give-up is over",
     "note": "a note whose own name is no event name",
     "log-message": "a line from a library or from a place without an event of its own",
+    "listener-failed": "one that follows the run (console, status, history, hook) failed; our bug",
     "log-failed": "an event could not be made a line; our own bug",
 }
 

@@ -2,6 +2,7 @@
 """The only place where things are put together: configuration and options in, ports out."""
 
 import contextlib
+import logging
 import os
 import secrets
 import sys
@@ -27,7 +28,7 @@ from xpu_agent.config import (
     parse_bootstrap_server,
 )
 from xpu_agent.device import DeviceFacts
-from xpu_agent.errors import ConfigurationError, StateError, UsageError
+from xpu_agent.errors import ConfigurationError, StateError, UsageError, XpuAgentError
 from xpu_agent.facts import (
     Identity,
     gather,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from xpu_agent.artifacts.cms import EnvelopedData
     from xpu_agent.platforms.context import PlatformContext
     from xpu_agent.ports import DeviceKeys, Event, Events, Platform, Ports, Source
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,12 @@ def make_clock(config: AgentConfig, root: Path | None) -> SystemClock:
     return SystemClock(ClockMode(config.trust.clock.value), floor=floor, root=root or Path("/"))
 
 
+def _tell_failed(listener: object, error: Exception) -> None:
+    """The kinds alone: a message of an error nobody foresaw may hold anything."""
+    names = (("listener", type(listener).__name__), ("error", type(error).__name__))
+    _log.error("listener-failed", extra={"event": "listener-failed", "fields": names})
+
+
 class FanOut:
     """`ports.Events` for several listeners; one that fails costs the others nothing."""
 
@@ -113,9 +122,17 @@ class FanOut:
         self._listeners.append(listener)
 
     def emit(self, event: "Event") -> None:
-        """See `ports.Events`."""
+        """See `ports.Events`; an error of ours (a signal, say) goes on once all were told."""
+        meant: XpuAgentError | None = None
         for listener in self._listeners:
-            listener.emit(event)
+            try:
+                listener.emit(event)
+            except XpuAgentError as error:
+                meant = meant or error
+            except Exception as error:  # noqa: BLE001  # a view of the run must never cost the run
+                _tell_failed(listener, error)
+        if meant is not None:
+            raise meant
 
 
 class _NoKeys:
