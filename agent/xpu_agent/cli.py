@@ -244,15 +244,25 @@ def _options(arguments: argparse.Namespace) -> "Options":
 
     root = getattr(arguments, "root", None)
     config = getattr(arguments, "config", None)
+    start = _working_directory()
     return Options(
         config=None if config is None else Path(config),
-        root=None if root is None else Path(root),
+        root=None if root is None else start / root,
+        start=start,
         log_format=getattr(arguments, "log_format", None),
         verbosity=getattr(arguments, "verbose", 0) or 0,
         bootstrap_server=getattr(arguments, "bootstrap_server", None),
         trust_anchor=getattr(arguments, "trust_anchor", None),
         media=getattr(arguments, "media", None),
     )
+
+
+def _working_directory() -> Path:
+    """Where relative paths of the command line begin; a folder that is gone holds none."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()
 
 
 # --- the outermost line ----------------------------------------------------------------------

@@ -78,9 +78,14 @@ def read_keys(config: AgentConfig, identity: Identity | None) -> "DeviceKeys | N
     other = config.identity.decryption_key
     if other is not None and not isinstance(other, FileKey):
         raise _missing(f"{other} is a kind of key this version can't use")
-    return load_keys(
-        identity.chain, _read(identity.key_path), None if other is None else _read(other.path)
-    )
+    key, decryption_key = _read(identity.key_path), None if other is None else _read(other.path)
+    try:
+        return load_keys(identity.chain, key, decryption_key)
+    except IdentityError as error:
+        files = " and ".join(map(str, (identity.key_path, *([other.path] if other else []))))
+        raise IdentityError(
+            error.reason, f"{error.message} ({files})", next_action=error.next_action
+        ) from error
 
 
 def read_anchors(paths: Sequence[Path]) -> tuple[bytes, ...]:

@@ -50,7 +50,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says, the same for every command."""
+    """What the command line says, the same for every command.
+
+    `start` is the folder relative paths begin at: the working directory changes before some are
+    read. `root` is absolute; `config` is read before that.
+    """
 
     config: Path | None = None
     root: Path | None = None
@@ -59,11 +63,14 @@ class Options:
     bootstrap_server: str | None = None
     trust_anchor: str | None = None
     media: str | None = None
+    start: Path = Path()
 
     def path(self, written: str) -> Path:
         """A path of the command line; an absolute one is below the root folder."""
         path = Path(written)
-        return below_root(self.root.absolute(), path) if self.root and path.is_absolute() else path
+        if self.root and path.is_absolute():
+            return below_root(self.root.absolute(), path)
+        return self.start / path
 
 
 def load_settings(options: Options) -> LoadedConfig:
@@ -179,14 +186,13 @@ class Device:
         )
 
 
-def make_device(options: Options, *, events: FanOut) -> Device:
-    """Read configuration and identity and make the platform; contacts nothing.
+def make_device(options: Options, loaded: LoadedConfig, *, events: FanOut) -> Device:
+    """Read identity and anchors and make the platform; contacts nothing.
 
     Raises:
-        ConfigurationError: configuration, anchors or hooks.
+        ConfigurationError: anchors or hooks.
         IdentityError: the identity's files.
     """
-    loaded = load_settings(options)
     config = loaded.config
     identity = read_identity(config)
     clock = make_clock(config, options.root)
@@ -329,7 +335,7 @@ def make_sources(device: Device) -> "tuple[Source, ...]":
     for name in config.sources:
         match name:
             case SourceName.REMOVABLE_STORAGE:
-                folders = _media_folders(config)
+                folders = _media_folders(config, device.options.root)
                 if folders:
                     sources.append(DirectoryMedium(folders, manufacturer=config.media.manufacturer))
             case SourceName.BOOTSTRAP_SERVERS:
@@ -353,13 +359,14 @@ def _configured_servers(config: AgentConfig) -> "Iterator[Source]":
         yield BootstrapServers(trusted)
 
 
-def _media_folders(config: AgentConfig) -> list[Path]:
+def _media_folders(config: AgentConfig, root: Path | None) -> list[Path]:
     """Mounted media: the folders among `media.devices`. Devices themselves aren't mounted here."""
     import glob
 
     folders: list[Path] = []
     for pattern in config.media.devices or ():
-        folders += [Path(p) for p in sorted(glob.glob(pattern)) if Path(p).is_dir()]  # noqa: PTH207  # absolute patterns
+        below = str(below_root(root, Path("/", pattern)))
+        folders += [Path(p) for p in sorted(glob.glob(below)) if Path(p).is_dir()]  # noqa: PTH207  # absolute patterns
     return folders
 
 
@@ -431,6 +438,46 @@ def listening(options: Options, config: AgentConfig) -> "Iterator[FanOut]":
         yield events
     finally:
         console.close()
+
+
+@contextmanager
+def in_root_folder() -> "Iterator[None]":
+    """Work in `/`, so that no script or hook begins in the folder somebody called us from.
+
+    They inherit the agent's working directory, and one left behind would keep a medium busy.
+    """
+    before = None
+    with contextlib.suppress(OSError):
+        before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.chdir("/")
+    try:
+        yield
+    finally:
+        if before is not None:
+            with contextlib.suppress(OSError):
+                os.fchdir(before)
+            os.close(before)
+
+
+def reset_if_requested(device: Device) -> None:
+    """Ask the hook `reset-requested`, and do the reset it names before anything else.
+
+    Raises:
+        ConfigurationError: the hook is writable by others.
+        ExecutionError: the hook failed, or the platform can't remove something.
+        StateError: the document can't be written.
+    """
+    if not device.config.hooks.is_dir():
+        return
+    from xpu_agent.bootstrap.recovery import reset
+    from xpu_agent.platforms.hook_runner import HookRunner
+    from xpu_agent.platforms.hook_verbs import reset_requested
+    from xpu_agent.ports import Note
+
+    level = reset_requested(HookRunner(device.platform_context))
+    if level is not None:
+        device.events.emit(Note("reset-requested", f"a {level.value} reset was asked for"))
+        reset(device.platform, device.store, device.clock, device.events, level)
 
 
 def attach_records(device: Device) -> None:

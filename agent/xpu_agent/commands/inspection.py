@@ -155,7 +155,7 @@ def _stopped(step: Step, error: XpuAgentError) -> Inspection:
 
 
 def as_json(inspection: Inspection) -> dict[str, object]:
-    """The object of `inspect --json` (`schemas/inspect.json`)."""
+    """The object of `inspect --json` (`schemas/inspect.schema.json`)."""
     verdict = inspection.judgement.verdict if inspection.judgement else None
     answer: dict[str, object] = {
         "format": "xpu-agent-inspect/1",

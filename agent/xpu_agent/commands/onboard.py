@@ -8,12 +8,14 @@ from xpu_agent.wiring import (
     Device,
     Options,
     attach_records,
+    in_root_folder,
     listening,
     load_settings,
     make_device,
     make_lock,
     make_ports,
     notify_systemd,
+    reset_if_requested,
 )
 
 if TYPE_CHECKING:
@@ -33,9 +35,10 @@ def daemon(options: Options) -> int:
 def _onboard(options: Options, *, daemon: bool) -> int:
     from xpu_agent.bootstrap.failures import outcome_exit_code
 
-    config = load_settings(options).config
-    with make_lock(config), listening(options, config) as events:
-        device = make_device(options, events=events)
+    loaded = load_settings(options)
+    config = loaded.config
+    with make_lock(config), in_root_folder(), listening(options, config) as events:
+        device = make_device(options, loaded, events=events)
         device.clock.stop_on_signals()
         attach_records(device)
         if daemon:
@@ -43,6 +46,7 @@ def _onboard(options: Options, *, daemon: bool) -> int:
             notify_systemd("READY=1")
         for notice in device.loaded.notices:
             events.emit(Note("configuration-notice", notice, warning=True))
+        reset_if_requested(device)
         outcome = _outcome(device, daemon=daemon)
     return int(outcome_exit_code(outcome))
 

@@ -19,14 +19,22 @@ from xpu_agent.onboarding.plan import (
     RunScript,
 )
 from xpu_agent.ports import Outcome
-from xpu_agent.wiring import Options, listening, load_settings, make_device, make_ports
+from xpu_agent.wiring import (
+    Options,
+    in_root_folder,
+    listening,
+    load_settings,
+    make_device,
+    make_ports,
+)
 
 
 def run(options: Options, *, json_output: bool) -> int:
     """Print the steps; 0 where the device would act or need not, else the failure's status."""
-    config = load_settings(options).config
-    with listening(options, config) as events:
-        device = make_device(options, events=events)
+    loaded = load_settings(options)
+    config = loaded.config
+    with in_root_folder(), listening(options, config) as events:
+        device = make_device(options, loaded, events=events)
         device.clock.stop_on_signals()
         if device.store.provisioned() or not device.store.switched_on():
             why = (

@@ -6,6 +6,7 @@ import sys
 from xpu_agent.errors import ExitCode
 from xpu_agent.wiring import (
     Options,
+    in_root_folder,
     listening,
     load_settings,
     make_device,
@@ -32,9 +33,10 @@ def disable(options: Options) -> int:
 
 def mark_good(options: Options) -> int:
     """Say that the image on trial is healthy, where the platform leaves that to the OS."""
-    config = load_settings(options).config
-    with make_lock(config), listening(options, config) as events:
-        make_device(options, events=events).platform.mark_good()
+    loaded = load_settings(options)
+    config = loaded.config
+    with make_lock(config), in_root_folder(), listening(options, config) as events:
+        make_device(options, loaded, events=events).platform.mark_good()
     sys.stdout.write("the running image boots from now on\n")
     return ExitCode.OK
 
@@ -44,9 +46,10 @@ def reprovision(options: Options) -> int:
     from xpu_agent.bootstrap.recovery import reset
     from xpu_agent.lifecycle import ResetLevel
 
-    config = load_settings(options).config
-    with make_lock(config), listening(options, config) as events:
-        device = make_device(options, events=events)
+    loaded = load_settings(options)
+    config = loaded.config
+    with make_lock(config), in_root_folder(), listening(options, config) as events:
+        device = make_device(options, loaded, events=events)
         reset(device.platform, device.store, device.clock, events, ResetLevel.WEAK)
     sys.stdout.write("progress and configuration are forgotten; the next run onboards again\n")
     return ExitCode.OK

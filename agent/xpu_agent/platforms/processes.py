@@ -13,7 +13,8 @@ Scripts and hooks both run through here. The rules:
   given to somebody else.
 
 `os.posix_spawn` rather than `subprocess`: payloads are due on descriptor 3 exactly, and a
-`preexec_fn` may hang in a process with threads. The working directory is therefore the agent's.
+`preexec_fn` may hang in a process with threads. The working directory is therefore
+the agent's, which is `/` while it works (`wiring.in_root_folder`).
 """
 
 import contextlib
