@@ -4,7 +4,8 @@
 The SZTP switch (RFC 8572, 5.1) is a file whose presence means *off*: the factory state, where
 nothing has been written, is on, and a merge of configuration, or a script, can turn it either
 way. `disabled` and `provisioned` are files of their own so that units and boot scripts test them
-in shell, without starting this agent.
+in shell, without starting this agent. `unfinished` is there while something is owed that a start
+has to settle even so: half an attempt that turned the switch off before the power went.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from xpu_agent import limits
 from xpu_agent.atomic_write import make_folder, remove_durably, sync_directory, write_atomically
 from xpu_agent.errors import Reason, StateError
-from xpu_agent.lifecycle import AgentState, ResetLevel
+from xpu_agent.lifecycle import AgentState, ResetLevel, State
 from xpu_agent.store.refused import RefusedBundles
 from xpu_agent.store.state_file import decode_state, encode_state
 
@@ -27,9 +28,14 @@ if TYPE_CHECKING:
 STATE = "state.json"
 DISABLED = "disabled"
 PROVISIONED = "provisioned"
+UNFINISHED = "unfinished"
 HISTORY = "history.jsonl"
 REFUSED = "refused"
 
+# What a start settles before it looks at the switch (`lifecycle.RECOVERY`).
+_OWING = frozenset(
+    {State.APPLYING, State.UNDOING, State.CONFIRMING, State.TRIAL_BOOT, State.WIPING}
+)
 STATE_FOLDER_MODE = 0o700
 RUN_FOLDER_MODE = 0o755
 
@@ -63,8 +69,20 @@ class FileStore:
         return decode_state(content, str(path))
 
     def save(self, state: AgentState) -> None:
-        """See `ports.StateStore`."""
+        """See `ports.StateStore`.
+
+        The marker `unfinished` is made before the document says that something is owed, and goes
+        after it says that nothing is: a cut in between costs a start that finds nothing to do.
+        """
+        owing = state.state in _OWING
+        if state.state is State.PROVISIONED:
+            # The image may have to be marked good yet; `mark_provisioned` comes after that.
+            owing = not self.provisioned()
+        if owing and not self._is_there(UNFINISHED):
+            self._write(UNFINISHED, b"")
         self._write(STATE, encode_state(state))
+        if not owing:
+            self._remove(UNFINISHED)
 
     def switched_on(self) -> bool:
         """See `ports.StateStore`."""
@@ -86,6 +104,7 @@ class FileStore:
         """See `ports.StateStore`."""
         if not self.provisioned():
             self._write(PROVISIONED, b"")
+        self._remove(UNFINISHED)
 
     def clear_provisioned(self) -> None:
         """See `ports.StateStore`."""

@@ -230,3 +230,33 @@ def test_a_folder_in_place_of_the_document_is_unreadable(store: FileStore) -> No
     (store.folder / "state.json").mkdir(parents=True)
     with pytest.raises(StateError, match="can't be read"):
         store.load()
+
+
+OWING = {"applying", "undoing", "confirming", "trial-boot", "wiping"}
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_unfinished_is_there_while_a_start_owes_something(tmp_path: Path, state: State) -> None:
+    store = FileStore(tmp_path / "state")
+    store.save(AgentState(state=state))
+    expected = state.value in OWING or state is State.PROVISIONED
+    assert (tmp_path / "state" / "unfinished").exists() is expected
+
+
+def test_unfinished_goes_when_nothing_is_owed_any_more(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "state")
+    store.save(AgentState(state=State.APPLYING))
+    store.save(AgentState(state=State.UNDOING))
+    store.save(AgentState(state=State.DISCOVERING))
+    assert not (tmp_path / "state" / "unfinished").exists()
+
+
+def test_unfinished_stays_until_the_image_is_marked_good_and_the_marker_made(
+    tmp_path: Path,
+) -> None:
+    store = FileStore(tmp_path / "state")
+    store.save(AgentState(state=State.CONFIRMING))
+    store.save(AgentState(state=State.PROVISIONED))
+    assert (tmp_path / "state" / "unfinished").exists()
+    store.mark_provisioned()
+    assert not (tmp_path / "state" / "unfinished").exists()
