@@ -1,14 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """RFC 8572, 5.2: the switch, the sources in order, again until something bootstraps the device."""
 
+import hashlib
 import signal
 import socket
 import time
 from collections.abc import Callable
 
 import pytest
-from tests.harness import CONFIGURATION, SERIAL, Device, Lab, Served
+from tests.harness import (
+    CONFIGURATION,
+    IMAGE,
+    OS_NAME,
+    OS_VERSION,
+    SERIAL,
+    Device,
+    Lab,
+    Served,
+    file_uri,
+)
 
+from xpu_emulator.faults import Delay, Fault, FaultRule, Slow
 from xpu_emulator.rpc import BootstrappingData
 
 SECONDS = 20.0  # for what happens at once on an idle machine
@@ -73,6 +85,17 @@ def test_5_2_provisioned_there_is_no_traffic(lab: Lab) -> None:
     asked = len(owner.server.exchanges)
     assert device.run() == 0
     assert len(owner.server.exchanges) == asked
+
+
+@pytest.mark.requirement("SZTP-5.2-01", "SZTP-5.2-04")
+def test_5_2_provisioned_a_boot_needs_neither_key_nor_platform(lab: Lab) -> None:
+    owner = good(lab)
+    device = lab.device(servers=[owner])
+    assert device.run() == 0
+    booted = (device.home / "booted").read_bytes()
+    (device.folder / "idevid" / "key.pem").unlink()
+    assert device.run() == 0
+    assert (device.home / "booted").read_bytes() == booted
 
 
 @pytest.mark.requirement("SZTP-5.2-02")
@@ -190,3 +213,54 @@ def test_5_2_whatever_else_configures_the_device_clears_the_switch(lab: Lab) -> 
     assert device.run() == 0
     assert len(refusing.server.exchanges) == asked
     assert device.running_config == b"by hand"
+
+
+def stopped(lab: Lab, fault: Fault, path: str) -> tuple[Served, Device]:
+    """A device that was stopped by a signal while it waited for an answer."""
+    owner, files = lab.server("owner"), lab.files()
+    owner.server.set_answer(
+        SERIAL,
+        lab.unsigned(
+            lab.onboarding(
+                os_name=OS_NAME,
+                os_version=OS_VERSION,
+                download_uris=[file_uri(files)],
+                image_sha256=hashlib.sha256(IMAGE).digest(),
+            )
+        ),
+    )
+    for listener in (owner.https, files):
+        listener.faults.add(FaultRule((fault,), path=path))
+    device = lab.device(servers=[owner])
+    with device.process("run") as agent:
+        until(lambda: bool(files.requests) if path == "/image" else asked(owner))
+        time.sleep(0.3)
+        begin = time.monotonic()
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(SECONDS) == 15
+        assert time.monotonic() - begin < 3.0
+    for listener in (owner.https, files):
+        listener.faults.clear()
+    return owner, device
+
+
+def asked(owner: Served) -> bool:
+    """Whether the device is connected; its request is there soon."""
+    return any(c.client_certificate_der for c in owner.https.connections)
+
+
+@pytest.mark.requirement("SZTP-5.2-03", "SZTP-5.6-15")
+@pytest.mark.parametrize(
+    ("fault", "path"),
+    [(Delay(8.0), "*get-bootstrapping-data"), (Delay(8.0), "/image"), (Slow(2_000), "/image")],
+    ids=["data", "image", "half-an-image"],
+)
+def test_5_2_a_signal_while_it_waits_for_an_answer(lab: Lab, fault: Fault, path: str) -> None:
+    owner, device = stopped(lab, fault, path)
+    assert device.boot.get("pending") is None
+    assert not device.running_config
+    assert device.bootstrap() == 0
+    assert device.boot["active"] == "b"
+    assert device.slot("b") == IMAGE
+    assert device.running_config == CONFIGURATION
+    assert owner.server.violations == ()

@@ -129,7 +129,7 @@ def test_5_3_trust_is_not_carried_over_to_the_next_source(lab: Lab) -> None:
     assert device.state["earlier-refusals"] == {"unsigned-not-allowed": 1}
 
 
-@pytest.mark.requirement("SZTP-5.3-04", "SZTP-5.1-10")
+@pytest.mark.requirement("SZTP-5.3-04", "SZTP-5.1-10", "SZTP-9.2-01")
 def test_5_3_the_chain_that_is_sent_leads_to_the_root_alone(lab: Lab) -> None:
     """The server knows the manufacturer's root and nothing else."""
     owner = lab.server("owner", demand=Demand.REQUIRED)
@@ -155,6 +155,22 @@ def test_5_3_without_intermediates_no_server_takes_us(lab: Lab) -> None:
     assert device.run() == 14
     assert device.last_reason == "client-cert-refused"
     assert owner.server.exchanges == ()
+    assert not device.running_config
+
+
+@pytest.mark.refuses("SZTP-5.1-10")
+@pytest.mark.parametrize("key", ["missing", "another"])
+def test_5_3_without_the_certificates_own_key_nobody_is_contacted(lab: Lab, key: str) -> None:
+    owner = lab.server("owner")
+    owner.server.set_answer(SERIAL, lab.unsigned(lab.onboarding()))
+    device = lab.device(servers=[owner])
+    path = device.folder / "idevid" / "key.pem"
+    if key == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(make_root("Another").key_pem)
+    assert device.run() == 14
+    assert owner.https.connections == ()
     assert not device.running_config
 
 

@@ -237,3 +237,38 @@ def test_5_5_redirects_are_never_reported(lab: Lab) -> None:
     assert device.run() == 0
     assert first.server.reports == ()
     assert len(owner.progress()) > 2
+
+
+@pytest.mark.requirement("SZTP-5.5-01", "SZTP-5.3-08")
+def test_5_5_a_dead_end_below_leads_to_the_next_of_the_list_above(lab: Lab) -> None:
+    first = lab.server("first")
+    middle = lab.server("middle", address="127.0.0.2")
+    dead_end = lab.server("dead-end", address="127.0.0.3")  # 403
+    owner = lab.server("owner", address="127.0.0.4")
+    first.server.set_answer(SERIAL, lab.unsigned(lab.redirect(middle, owner)))
+    middle.server.set_answer(SERIAL, lab.unsigned(lab.redirect(dead_end)))
+    owner.server.set_answer(SERIAL, lab.signed(lab.onboarding()))
+    device = lab.device(servers=[first])
+    assert device.run() == 0
+    assert [len(s.inputs()) for s in (first, middle, dead_end, owner)] == [1, 1, 1, 1]
+    assert device.running_config == CONFIGURATION
+
+
+@pytest.mark.slow
+@pytest.mark.refuses("SZTP-5.3-09")
+def test_5_5_servers_that_multiply_are_bounded_by_their_number(lab: Lab) -> None:
+    """Depth alone would allow two to the tenth of them."""
+    servers = [lab.server(name, address=f"127.0.0.{n}") for n, name in ((1, "a"), (2, "b"))]
+    for served in servers:
+        served.server.set_answer(SERIAL, lab.unsigned(lab.redirect(*servers)))
+    owner = lab.server("owner")
+    owner.server.set_answer(SERIAL, lab.signed(lab.onboarding()))
+    medium = lab.medium("a", lab.unsigned(lab.redirect(*servers)))
+    device = lab.device(
+        servers=[owner],
+        sources=["removable-storage", "bootstrap-servers"],
+        media={"devices": [str(medium)]},
+    )
+    assert device.run() == 0
+    assert sum(len(s.inputs()) for s in servers) == 64
+    assert owner.progress()[-1] == "bootstrap-complete"

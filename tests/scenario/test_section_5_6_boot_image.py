@@ -277,3 +277,21 @@ def test_5_6_the_status_file_names_the_image_wanted(
         "os-version": parts.get("os_version", OS_VERSION),
         "sha256": DIGEST.hex() if "image_sha256" not in parts else None,
     }
+
+
+@pytest.mark.refuses("SZTP-5.6-09", "SZTP-5.6-15")
+def test_5_6_an_image_that_does_not_come_up_is_not_installed_again(lab: Lab) -> None:
+    """The boot loader gave it up: the device says so and stays with what runs."""
+    files = lab.files()
+    owner = wanting(lab, [file_uri(files)], level=None)
+    device = lab.device(servers=[owner])
+    assert device.run() == 20
+    (device.home / "boot.json").write_text('{"active": "a", "pending": "b", "attempts-left": 0}')
+    assert device.run() == 12
+    assert device.last_reason == "rolled-back"
+    assert device.boot["active"] == "a"
+    assert device.boot["pending"] is None
+    assert owner.progress()[2:] == ["bootstrap-initiated", "boot-image-error"]
+    assert len(files.requests) == 1
+    assert device.run() == 12  # nor ever
+    assert len(files.requests) == 1
