@@ -268,6 +268,17 @@ def _working_directory() -> Path:
 # --- the outermost line ----------------------------------------------------------------------
 
 
+def _open_missing_streams() -> None:
+    """Put /dev/null where a standard stream was closed.
+
+    Else the next file opened takes its number, and a stray line goes into it. The lowest free
+    number is the one that is missing, as they are looked at in order.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for good
+
+
 def _say(text: str) -> None:
     """A line on standard error; an encoding that lacks a character loses no output."""
     encoding = sys.stderr.encoding or "ascii"
@@ -278,6 +289,7 @@ def _say(text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; never a traceback."""
+    _open_missing_streams()
     try:
         arguments = build_parser().parse_args(argv)
         if arguments.command is None:
