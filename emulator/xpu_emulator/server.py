@@ -65,7 +65,8 @@ Answer: TypeAlias = FixedAnswer | Callable[[BootstrapRequest], FixedAnswer]
 class ServerPolicy:
     """How this server behaves; the defaults are a server as the RFCs want it.
 
-    `restconf_root` holds the operations, announced in host-meta if `announces_root`.
+    `restconf_root` holds the operations, announced in host-meta if `announces_root`;
+    `announced_root` is what stands there instead, wrong on purpose.
     `media_types` says which encodings it knows and how it compares their names.
     `basic_passwords` (user name to password) switches HTTP Basic on.
     `demands_client_certificate` answers 401 to a request without identity by certificate.
@@ -74,6 +75,7 @@ class ServerPolicy:
 
     restconf_root: str = "/restconf"
     announces_root: bool = False
+    announced_root: str | None = None
     media_types: MediaTypes = field(default_factory=MediaTypes)
     demands_client_certificate: bool = True
     basic_passwords: Mapping[str, str] = field(default_factory=dict)
@@ -363,7 +365,7 @@ def _not_allowed(allow: str, *violations: Violation) -> Refusal:
 def _host_meta(policy: ServerPolicy) -> bytes:
     return (
         "<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>"
-        f"<Link rel='restconf' href='{policy.restconf_root}'/></XRD>\n"
+        f"<Link rel='restconf' href='{policy.announced_root or policy.restconf_root}'/></XRD>\n"
     ).encode()
 
 

@@ -48,25 +48,31 @@ def test_rc_without_host_meta_the_usual_root_and_two_rpcs_alone(lab: Lab) -> Non
 
 
 @pytest.mark.requirement("RC-3.1-01")
-def test_rc_a_root_that_moved_is_found(lab: Lab) -> None:
-    owner = owner_with(lab, ServerPolicy(restconf_root="/top/restconf", announces_root=True))
+@pytest.mark.parametrize("root", ["/top/restconf", "/top/restconf/", "/"])
+def test_rc_a_root_that_moved_is_found(lab: Lab, root: str) -> None:
+    owner = owner_with(lab, ServerPolicy(restconf_root=root, announces_root=True))
     device = lab.device(servers=[owner])
     assert device.run() == 0
+    operations = f"{root.rstrip('/')}/operations/{RPC}"
     assert targets(owner) == {
         ("GET", "/.well-known/host-meta"),
-        ("POST", f"/top/restconf/operations/{RPC}get-bootstrapping-data"),
-        ("POST", f"/top/restconf/operations/{RPC}report-progress"),
+        ("POST", f"{operations}get-bootstrapping-data"),
+        ("POST", f"{operations}report-progress"),
     }
     assert device.running_config == CONFIGURATION
 
 
 @pytest.mark.refuses("RC-3.1-01", "RC-X-01")
-@pytest.mark.parametrize("root", ["https://127.0.0.9/restconf", "//127.0.0.9/restconf"])
-def test_rc_a_root_on_another_host_is_not_taken(lab: Lab, root: str) -> None:
-    owner = owner_with(lab, ServerPolicy(restconf_root=root, announces_root=True))
+@pytest.mark.parametrize(
+    "root",
+    ["https://127.0.0.9/x", "//127.0.0.9/x", "/x/../y", "x", "/x?y", "/x#y", "/x y"],
+)
+def test_rc_a_root_that_is_no_plain_path_of_this_server_is_not_taken(lab: Lab, root: str) -> None:
+    owner = owner_with(lab, ServerPolicy(announces_root=True, announced_root=root))
     device = lab.device(servers=[owner])
-    assert device.run() == 10  # asked at /restconf here, where this server has nothing
-    assert all(t.startswith(("/.well-known", "/restconf")) for _, t in targets(owner))
+    assert device.run() == 0
+    assert all(t.startswith(("/.well-known/", "/restconf/")) for _, t in targets(owner))
+    assert owner.server.violations == ()
 
 
 @pytest.mark.requirement("RC-5.2-03", "SZTP-4.4-01")

@@ -161,9 +161,11 @@ class _Rpcs:
     def _find_root(self) -> str:
         """RFC 8040, 3.1: ask for host-meta once; without an answer of use, `/restconf`."""
         if self._root is None:
-            found = self._ask_for_root() or ""
-            root = found.rstrip("/")
-            self._root = root if _ROOT.fullmatch(root) else _DEFAULT_ROOT
+            root = self._ask_for_root()
+            # Empty is a root too: that of the server itself.
+            if root is None or (root and not _ROOT.fullmatch(root)):
+                root = _DEFAULT_ROOT
+            self._root = root
         return self._root
 
     def _ask_for_root(self) -> str | None:
