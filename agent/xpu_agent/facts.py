@@ -89,7 +89,7 @@ def read_keys(config: AgentConfig, identity: Identity | None) -> "DeviceKeys | N
 
 
 def read_anchors(paths: Sequence[Path]) -> tuple[bytes, ...]:
-    """The certificates (DER) in these PEM files.
+    """The certificates (DER) in these PEM files, each once.
 
     Raises:
         ConfigurationError: a file is missing, unreadable, writable by others, or no PEM.
@@ -109,7 +109,8 @@ def read_anchors(paths: Sequence[Path]) -> tuple[bytes, ...]:
                 f"the trust anchor {path} can't be read: {error.message}",
                 next_action="it must hold certificates in PEM",
             ) from error
-        anchors += [der for der in found if der not in anchors]
+        anchors += found
+    anchors = list(dict.fromkeys(anchors))
     if len(anchors) > limits.ANCHORS:
         raise ConfigurationError(f"there are more than {limits.ANCHORS} trust anchors in one list")
     return tuple(anchors)
