@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING
 
+from xpu_agent.errors import XpuAgentError
 from xpu_agent.ports import Note, Outcome, OutcomeKind, RunEnded
 from xpu_agent.wiring import (
     Device,
@@ -57,9 +58,15 @@ def _outcome(device: Device, *, daemon: bool) -> Outcome:
         outcome = Outcome(OutcomeKind.NOTHING_TO_DO, message="this device is provisioned")
         device.events.emit(RunEnded(outcome))
         return outcome
+    from xpu_agent.bootstrap.failures import failed
     from xpu_agent.bootstrap.sequence import run_daemon, run_once
 
-    ports = make_ports(device)
+    try:
+        ports = make_ports(device)
+    except XpuAgentError as error:
+        # No attempt can begin; whoever asks for the status later is told why.
+        device.events.emit(RunEnded(failed(error.reason, error.message)))
+        raise
     if not daemon:
         return run_once(ports, device.facts)
     after = device.config.give_up.after_seconds
