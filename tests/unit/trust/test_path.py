@@ -271,6 +271,7 @@ def test_the_fault_that_says_most_is_raised() -> None:
         assert no_path(leaf, [top], order).fault is PathFault.NOT_YET_VALID
 
 
+@pytest.mark.requirement("CMS-07")
 @pytest.mark.refuses("CMS-07")
 def test_depth_of_a_path() -> None:
     chain = [root("Root")]
@@ -320,6 +321,7 @@ def test_a_tangle_of_certificates_is_refused_early(
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.requirement("CMS-07")
 @pytest.mark.refuses("CMS-07")
 def test_both_budgets_end_a_search() -> None:
     who = authorities()
