@@ -96,16 +96,16 @@ def test_faults_of_an_answer_lead_to_the_next_server(lab: Lab, fault: Fault, rea
         assert faulty.server.violations == ()
 
 
-@pytest.mark.parametrize("fault", [Delay(5.0), Slow(40)], ids=["silence", "drop by drop"])
+@pytest.mark.parametrize("fault", [Delay(60.0), Slow(10)], ids=["silence", "drop by drop"])
 def test_faults_a_server_that_takes_for_ever_gets_its_time_and_no_more(
     lab: Lab, fault: Fault
 ) -> None:
     plan = FaultPlan([FaultRule((fault,), path=ASKING)])
     _, good, device = faulty_and_good(lab, plan)
     begin = time.monotonic()
-    with device.process("run", REQUEST_SECONDS=0.5) as agent:
-        assert agent.wait(20) == 0
-    assert time.monotonic() - begin < 5.0
+    with device.process("run", REQUEST_SECONDS=1.0) as agent:
+        assert agent.wait(30) == 0
+    assert time.monotonic() - begin < 15.0
     assert reasons(device) == ["timeout"]
     assert good.progress()[-1] == "bootstrap-complete"
 
