@@ -149,9 +149,15 @@ def test_faults_of_the_last_report_are_lived_through(lab: Lab) -> None:
 
 @pytest.mark.requirement("SZTP-5.6-06")
 @pytest.mark.parametrize(
-    "fault", [ResetAfter(9_000), TruncatedBody(9_000), CloseBeforeAnswer()], ids=repr
+    ("fault", "ranges"),
+    [
+        (ResetAfter(9_000), True),
+        (TruncatedBody(9_000), True),
+        (TruncatedBody(9_000), False),
+        (CloseBeforeAnswer(), True),
+    ],
+    ids=repr,
 )
-@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no-ranges"])
 def test_faults_of_an_image_transfer_are_lived_through(
     lab: Lab, fault: Fault, ranges: bool
 ) -> None:
