@@ -100,11 +100,12 @@ def verify_signature(
     """
     budget.spend_check()
     digest = None if digest_algorithm is None else _digest_oid(digest_algorithm)
+    restriction = _pss_restriction(public_key)
     key = _load(public_key)
     try:
         match key:
             case rsa.RSAPublicKey():
-                _verify_rsa(key, algorithm, data, signature, digest)
+                _verify_rsa(key, algorithm, data, signature, digest=digest, restriction=restriction)
             case ec.EllipticCurvePublicKey():
                 named = _named_digest(_ECDSA_WITH, algorithm, "ECDSA", {None})
                 _agree(named, digest)
@@ -136,12 +137,20 @@ def _verify_rsa(
     algorithm: AlgorithmIdentifier,
     data: bytes,
     signature: bytes,
+    *,
     digest: str | None,
+    restriction: AlgorithmIdentifier | None,
 ) -> None:
     if algorithm.oid == _RSA_PSS:
         named, salt = _pss_parameters(algorithm)
         _agree(named, digest)
+        if restriction is not None and restriction.parameters is not None:
+            allowed, least = _pss_parameters(restriction)
+            if named != allowed or salt < least:
+                raise _refused("the signature has PSS parameters the key does not allow")
         scheme: padding.AsymmetricPadding = padding.PSS(padding.MGF1(_HASHES[named]()), salt)
+    elif restriction is not None:
+        raise _refused("the signer's key is for PSS alone, and the signature is another")
     else:
         if algorithm.oid == _RSA_ENCRYPTION and digest is not None:
             if algorithm.parameters not in {None, _NULL}:
@@ -152,6 +161,20 @@ def _verify_rsa(
         _agree(named, digest)
         scheme = padding.PKCS1v15()
     key.verify(signature, data, scheme, _HASHES[named]())
+
+
+def _pss_restriction(public_key: bytes) -> AlgorithmIdentifier | None:
+    """The key's own algorithm if it is an RSA key for PSS alone (RFC 4055, 1.2); else None.
+
+    `cryptography` loads it as any RSA key and forgets that it said so.
+    """
+    where = "public key"
+    try:
+        fields = der.Fields(der.parse_der(public_key, where), der.SEQUENCE, where)
+        algorithm = _algorithm(fields.take(der.SEQUENCE, "algorithm"), where)
+    except MalformedError as error:
+        raise _refused("the signer's public key can't be used") from error
+    return algorithm if algorithm.oid == _RSA_PSS else None
 
 
 def _pss_parameters(algorithm: AlgorithmIdentifier) -> tuple[str, int]:
