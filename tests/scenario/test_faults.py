@@ -32,6 +32,7 @@ from xpu_emulator.faults import (
     TruncatedBody,
     WrongContentLength,
 )
+from xpu_emulator.messages import Response
 
 ASKING, REPORTING = "*get-bootstrapping-data", "*report-progress"
 MIB = 1024 * 1024
@@ -94,6 +95,34 @@ def test_faults_of_an_answer_lead_to_the_next_server(lab: Lab, fault: Fault, rea
     assert good.server.violations == ()
     if not isinstance(fault, CloseBeforeAnswer):  # there the same request is sent once more
         assert faulty.server.violations == ()
+
+
+@pytest.mark.requirement("SZTP-7.3-01")
+@pytest.mark.refuses("SZTP-7.3-01")
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "provisional"])
+@pytest.mark.parametrize(
+    ("status", "media_type", "body", "reported"),
+    [
+        (200, "application/yang-data+json", b"{", True),
+        (200, "application/yang-data+json", b'{"ietf-sztp-bootstrap-server:output": {}}', True),
+        (200, "application/yang-data+xml", b"<output/>", True),
+        (200, "text/html", b"<html></html>", True),
+        (204, "", b"", False),
+    ],
+    ids=["cut", "empty", "other-namespace", "html", "no-content"],
+)
+def test_faults_an_answer_that_cannot_be_read_is_told_to_trusted_servers_alone(
+    lab: Lab, trusted: bool, status: int, media_type: str, body: bytes, reported: bool
+) -> None:
+    broken = lab.server("broken")
+    headers = (("Content-Type", media_type),) if media_type else ()
+    broken.server.set_answer(SERIAL, Response(status, headers, body))
+    device = lab.device(servers=[broken], server_anchors=trusted)
+    assert device.run() == (11 if reported else 10)
+    told = ["bootstrap-initiated", "parsing-error"] if trusted and reported else []
+    assert broken.progress() == told
+    assert device.state["state"] == "waiting"
+    assert broken.server.violations == ()
 
 
 @pytest.mark.parametrize("fault", [Delay(60.0), Slow(10)], ids=["silence", "drop by drop"])
