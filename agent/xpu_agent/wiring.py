@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from xpu_agent.artifacts.cms import EnvelopedData
     from xpu_agent.platforms.context import PlatformContext
     from xpu_agent.ports import DeviceKeys, Event, Events, Platform, Ports, Source
+    from xpu_agent.store.status import StatusListener
 
 _log = logging.getLogger(__name__)
 
@@ -480,31 +481,38 @@ def reset_if_requested(device: Device) -> None:
         reset(device.platform, device.store, device.clock, device.events, level)
 
 
-def attach_records(device: Device) -> None:
+def make_status(config: AgentConfig, store: FileStore) -> "StatusListener":
+    """The status file, before anything of the device is read: it has to show why that failed."""
+    from xpu_agent.store.status import StatusListener
+
+    return StatusListener(
+        config.paths.run,
+        version=__version__,
+        serial_number=config.device.serial_number,
+        pid=os.getpid(),
+        now=_now,
+        monotonic=time.monotonic,
+        switched_on=store.switched_on,
+        load_state=store.load,
+    )
+
+
+def attach_records(device: Device, status: "StatusListener") -> None:
     """Status file, history and the hook `notify` listen from now on.
 
     Raises:
         StateError: `paths.run` or `paths.state` can't be written; nothing is begun then.
     """
+    from xpu_agent.links.interfaces import interfaces
     from xpu_agent.platforms.hook_runner import HookRunner
     from xpu_agent.platforms.hook_verbs import HookNotifier
     from xpu_agent.store.history import HistoryFile, HistoryListener
-    from xpu_agent.store.status import InterfaceStatus, StatusListener
+    from xpu_agent.store.status import InterfaceStatus
 
     config = device.config
     device.store.check_writable()
     facts = device.facts()
-    status = StatusListener(
-        config.paths.run,
-        version=__version__,
-        serial_number=facts.serial_number,
-        pid=os.getpid(),
-        now=_now,
-        monotonic=device.clock.monotonic,
-        running=facts.running,
-        switched_on=device.store.switched_on,
-        load_state=device.store.load,
-    )
+    status.identify(facts.serial_number, facts.running)
     device.events.add(status)
     device.events.add(
         HistoryListener(
@@ -516,15 +524,12 @@ def attach_records(device: Device) -> None:
     )
     if config.hooks.is_dir():
         device.events.add(HookNotifier(HookRunner(device.platform_context)))
-    if not device.store.provisioned():
-        from xpu_agent.links.interfaces import interfaces
-
-        status.network(
-            [
-                InterfaceStatus(i.name, "up" if i.addresses else "unknown", i.addresses)
-                for i in interfaces()
-            ]
-        )
+    status.network(
+        [
+            InterfaceStatus(i.name, "up" if i.addresses else "unknown", i.addresses)
+            for i in interfaces()
+        ]
+    )
 
 
 def notify_systemd(message: str) -> None:

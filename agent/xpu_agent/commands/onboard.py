@@ -3,10 +3,11 @@
 
 from typing import TYPE_CHECKING
 
-from xpu_agent.errors import XpuAgentError
+from xpu_agent.errors import ExitCode, XpuAgentError
 from xpu_agent.ports import Note, Outcome, OutcomeKind, RunEnded
 from xpu_agent.wiring import (
     Device,
+    FanOut,
     Options,
     attach_records,
     in_root_folder,
@@ -15,12 +16,16 @@ from xpu_agent.wiring import (
     make_device,
     make_lock,
     make_ports,
+    make_status,
+    make_store,
     notify_systemd,
     reset_if_requested,
 )
 
 if TYPE_CHECKING:
-    from xpu_agent.ports import Event
+    from xpu_agent.config import AgentConfig
+    from xpu_agent.ports import Event, Ports
+    from xpu_agent.store.file_store import FileStore
 
 
 def run(options: Options) -> int:
@@ -34,39 +39,56 @@ def daemon(options: Options) -> int:
 
 
 def _onboard(options: Options, *, daemon: bool) -> int:
-    from xpu_agent.bootstrap.failures import outcome_exit_code
+    from xpu_agent.bootstrap.failures import failed, outcome_exit_code
+    from xpu_agent.store.status import read_status
 
     loaded = load_settings(options)
     config = loaded.config
     with make_lock(config), in_root_folder(), listening(options, config) as events:
-        device = make_device(options, loaded, events=events)
-        device.clock.stop_on_signals()
-        attach_records(device)
-        if daemon:
-            events.add(_SystemdListener())
-            notify_systemd("READY=1")
-        for notice in device.loaded.notices:
-            events.emit(Note("configuration-notice", notice, warning=True))
-        reset_if_requested(device)
-        outcome = _outcome(device, daemon=daemon)
+        store = make_store(config)
+        status = make_status(config, store)
+        if _is_settled(config, store):
+            if read_status(config.paths.run) is None:
+                events.add(status)
+            return _nothing_to_do(events)
+        try:
+            device = make_device(options, loaded, events=events)
+            device.clock.stop_on_signals()
+            attach_records(device, status)
+            if daemon:
+                events.add(_SystemdListener())
+                notify_systemd("READY=1")
+            for notice in device.loaded.notices:
+                events.emit(Note("configuration-notice", notice, warning=True))
+            reset_if_requested(device)
+            if store.provisioned():
+                return _nothing_to_do(events)
+            ports = make_ports(device)
+        except XpuAgentError as error:
+            # No attempt can begin; whoever asks for the status later is told why.
+            status.emit(RunEnded(failed(error.reason, error.message)))
+            raise
+        outcome = _outcome(device, ports, daemon=daemon)
     return int(outcome_exit_code(outcome))
 
 
-def _outcome(device: Device, *, daemon: bool) -> Outcome:
-    if device.store.provisioned():
-        # A provisioned device boots every day: no identity, network or platform is touched.
-        outcome = Outcome(OutcomeKind.NOTHING_TO_DO, message="this device is provisioned")
-        device.events.emit(RunEnded(outcome))
-        return outcome
-    from xpu_agent.bootstrap.failures import failed
+def _is_settled(config: "AgentConfig", store: "FileStore") -> bool:
+    """Provisioned, and no reset button to ask: nothing else of the device has to be read.
+
+    A provisioned device boots every day, also after its identity became unreadable.
+    """
+    return store.provisioned() and not (config.hooks / "reset-requested").exists()
+
+
+def _nothing_to_do(events: FanOut) -> int:
+    outcome = Outcome(OutcomeKind.NOTHING_TO_DO, message="this device is provisioned")
+    events.emit(RunEnded(outcome))
+    return int(ExitCode.OK)
+
+
+def _outcome(device: Device, ports: "Ports", *, daemon: bool) -> Outcome:
     from xpu_agent.bootstrap.sequence import run_daemon, run_once
 
-    try:
-        ports = make_ports(device)
-    except XpuAgentError as error:
-        # No attempt can begin; whoever asks for the status later is told why.
-        device.events.emit(RunEnded(failed(error.reason, error.message)))
-        raise
     if not daemon:
         return run_once(ports, device.facts)
     after = device.config.give_up.after_seconds

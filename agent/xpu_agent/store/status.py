@@ -109,6 +109,11 @@ class StatusListener:
             with contextlib.suppress(StateError):
                 self._change(load_state())
 
+    def identify(self, serial_number: str, running: RunningImage) -> None:
+        """Who the device is and what it runs, once that was read."""
+        self._document["serial-number"] = serial_number
+        self._document["image"]["running"] = _running(running)
+
     def network(
         self, interfaces: Sequence[InterfaceStatus], dhcp: Sequence[DhcpStatus] = ()
     ) -> None:
@@ -181,7 +186,11 @@ class StatusListener:
                     "reason": None if outcome.reason is None else str(outcome.reason),
                     "message": None if outcome.message is None else _cut(outcome.message),
                 }
-                if outcome.kind is ports.OutcomeKind.NOTHING_TO_DO and self._is_off():
+                if outcome.reason is not None:
+                    self._blame(outcome.reason, outcome.message or "")
+                # Onboarding itself turns the switch off: that device is provisioned, not disabled.
+                off = outcome.kind is ports.OutcomeKind.NOTHING_TO_DO and self._is_off()
+                if off and document["state"] != "provisioned":
                     document["state"] = "disabled"
             case ports.Note(event="image-wanted", fields=fields):
                 document["image"]["wanted"] = _image(dict(fields))

@@ -218,3 +218,28 @@ def test_no_platform(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     device.config.write_text(text)
     assert device.run("run", "--media", medium) == 2
     assert "platform.name" in capsys.readouterr().err
+
+
+def test_a_provisioned_device_boots_though_its_identity_is_gone(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner = lab.server()
+    owner.server.set_answer(SERIAL, lab.signed(lab.onboarding()))
+    device = lab.device(servers=[owner])
+    assert device.run() == 0
+    rich = device.status
+    (device.folder / "idevid" / "key.pem").unlink()
+    (device.folder / "idevid" / "chain.pem").write_text("nothing")
+    assert device.run() == 0
+    assert device.status == rich
+    (device.folder / "run" / "status.json").unlink()
+    assert device.run() == 0
+    assert device.status["state"] == "provisioned"
+    capsys.readouterr()
+
+
+def test_the_status_says_why_the_identity_could_not_be_read(lab: Lab) -> None:
+    device = lab.device(servers=[lab.server()])
+    (device.folder / "idevid" / "chain.pem").write_text("nothing")
+    assert device.run() == 14
+    assert device.last_reason == "idevid-missing"
