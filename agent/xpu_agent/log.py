@@ -52,6 +52,7 @@ EVENTS: Mapping[str, str] = {
     "image-rolled-back": "the image that was installed did not come up",
     "mark-good-failed": "the running image could not be marked as good",
     "reboot-failed": "the platform could not be asked to reboot",
+    "reset-requested": "the hook says that the device is to be reset; done before anything else",
     "hook-output": "a line a hook wrote to standard error",
     "gave-up": "the time of give-up is over",
     "note": "a note whose own name is no event name",
