@@ -176,8 +176,8 @@ class _Trial:
             raise RuntimeError("a signed bundle has owner certificate and voucher")
         self._voucher_signature(voucher)  # 1
         self._voucher_content(voucher)  # 2
-        path, signature = self._owner(signed, bag, voucher)  # 3, and 5 made ready
-        self._revocation(path, bag, voucher)  # 4
+        paths, signature = self._owner(signed, bag, voucher)  # 3, and 5 made ready
+        path = self._revocation(paths, bag, voucher)  # 4
         signature()  # 5
         document = self._document(signed.content, signed.content_type)  # 6
         evidence = _evidence(document, voucher.warnings)
@@ -307,11 +307,11 @@ class _Trial:
 
     def _owner(
         self, signed: SignedData, bag: CertificateBag, voucher: UnverifiedVoucher
-    ) -> tuple[ValidatedPath, Callable[[], None]]:
+    ) -> tuple[list[ValidatedPath], Callable[[], None]]:
         """3. The owner certificate's path to the pinned one, and what is left to say of 5.
 
         Which certificate is the owner's only the signature can tell, so it is checked here and
-        put on record in its turn.
+        put on record in its turn. Several paths: as many owners signed (CMS-03).
         """
         pool = self._owner_candidates(signed, bag, voucher)
         paths: list[ValidatedPath] = []
@@ -325,7 +325,7 @@ class _Trial:
             if not paths:
                 raise self._untrusted_owner(worst)
             self.done(Step.OWNER_CERTIFICATE_PATH)
-            return self._signing_path(signed, paths)
+            return self._signing_paths(signed, paths)
         except BudgetSpentError as error:
             raise self.refuse(
                 Step.OWNER_CERTIFICATE_PATH, Reason.OWNER_CERT_UNTRUSTED, error.message
@@ -367,11 +367,12 @@ class _Trial:
             + (fault.message if fault else "there is none"),
         )
 
-    def _signing_path(
+    def _signing_paths(
         self, signed: SignedData, paths: list[ValidatedPath]
-    ) -> tuple[ValidatedPath, Callable[[], None]]:
-        """The path of the certificate that signed; if none did, the first and a refusal."""
+    ) -> tuple[list[ValidatedPath], Callable[[], None]]:
+        """The paths of the certificates that signed; if none did, the first and a refusal."""
         fault = "its signer is not the owner certificate"
+        signing: list[ValidatedPath] = []
         for path in paths:
             for signer in signed.signers:
                 if not is_named(signer, path.certificates[0]):
@@ -381,7 +382,10 @@ class _Trial:
                 except TrustError as error:
                     fault = error.message
                 else:
-                    return path, lambda: self.done(Step.CONVEYED_INFORMATION_SIGNATURE)
+                    signing.append(path)
+                    break
+        if signing:
+            return signing, lambda: self.done(Step.CONVEYED_INFORMATION_SIGNATURE)
 
         def fail() -> None:
             raise self.refuse(
@@ -390,34 +394,40 @@ class _Trial:
                 f"the conveyed information is not signed by the owner: {fault}",
             )
 
-        return paths[0], fail
+        return paths[:1], fail
 
     def _revocation(
-        self, path: ValidatedPath, bag: CertificateBag, voucher: UnverifiedVoucher
-    ) -> None:
-        """4. As far as the voucher asks (AMB-26)."""
+        self, paths: list[ValidatedPath], bag: CertificateBag, voucher: UnverifiedVoucher
+    ) -> ValidatedPath:
+        """4. As far as the voucher asks (AMB-26); the first path that nothing is revoked on."""
         required = voucher.domain_cert_revocation_checks
+        first: TrustError | None = None
         try:
-            check_revocation(
-                path,
-                (bag, voucher.signed_data.bag),
-                required=required,
-                clock=self.clock,
-                budget=self.budget,
-            )
+            for path in paths:
+                try:
+                    check_revocation(
+                        path,
+                        (bag, voucher.signed_data.bag),
+                        required=required,
+                        clock=self.clock,
+                        budget=self.budget,
+                    )
+                except BudgetSpentError:
+                    raise
+                except TrustError as error:
+                    first = first or error
+                    continue
+                if required is False:
+                    note = "the voucher says not to"
+                    self.settle(Step.OWNER_CERTIFICATE_REVOCATION, StepResult.SKIPPED, note)
+                else:
+                    self.done(Step.OWNER_CERTIFICATE_REVOCATION)
+                return path
         except BudgetSpentError as error:
-            raise self.refuse(
-                Step.OWNER_CERTIFICATE_REVOCATION, Reason.REVOCATION_UNKNOWN, error.message
-            ) from error
-        except TrustError as error:
-            raise self.refuse(
-                Step.OWNER_CERTIFICATE_REVOCATION, error.reason, error.message
-            ) from error
-        if required is False:
-            note = "the voucher says not to"
-            self.settle(Step.OWNER_CERTIFICATE_REVOCATION, StepResult.SKIPPED, note)
-        else:
-            self.done(Step.OWNER_CERTIFICATE_REVOCATION)
+            first = TrustError(Reason.REVOCATION_UNKNOWN, error.message)
+        if first is None:
+            raise RuntimeError("revocation is checked on at least one path")
+        raise self.refuse(Step.OWNER_CERTIFICATE_REVOCATION, first.reason, first.message)
 
     def _document(self, octets: bytes, content_type: str) -> ConveyedDocument:
         """6. Parsed only now: whoever is not trusted does not get as far as the parser."""

@@ -225,6 +225,34 @@ def test_more_status_than_the_budget_allows_is_refused() -> None:
     )
 
 
+@pytest.mark.requirement("CMS-03", "SZTP-5.4-09")
+@pytest.mark.refuses("SZTP-5.4-09")
+@pytest.mark.parametrize("required", [True, None])
+@pytest.mark.parametrize("first", [True, False])
+def test_of_several_owners_one_that_is_not_revoked_suffices(
+    required: bool | None, first: bool
+) -> None:
+    # Which of them stands first in a SET OF means nothing.
+    pair = sorted((_owner(), issue(_ca(), "Second owner")), key=lambda each: each.der)
+    bad, good = pair if first else pair[::-1]
+
+    def result(*revoked: Identity) -> Judgement:
+        crl = make_crl(_ca(), [each.serial_number for each in revoked], **CURRENT)
+        staples = both({"crls": [crl], "ocsps": []}, staple("crl", _ca()))
+        return judged(
+            bundles.bundle(
+                bundles.make_conveyed(bad, good),
+                bundles.owner_bag(bad, good, _ca(), **staples),
+                make_voucher(revocation_checks=required),
+            )
+        )
+
+    judgement = accepted(result(bad))
+    assert judgement.owner is not None
+    assert judgement.owner.der == good.der
+    refused(result(bad, good), Step.OWNER_CERTIFICATE_REVOCATION, REVOKED)
+
+
 # --- pieces -----------------------------------------------------------------------------------
 
 
