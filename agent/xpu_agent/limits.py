@@ -41,6 +41,7 @@ ANCHORS = 32
 SIGNATURE_CHECKS = 64  # public key operations for one bundle
 PATH_DEPTH = 8  # certificates in one path
 PATH_STEPS = 256  # certificates looked at in search of paths, for one bundle
+NAME_OCTETS = 1 * MIB  # of names compared with name constraints, for one bundle
 
 # Redirects (RFC 8572, 5.3).
 REDIRECT_DEPTH = 10

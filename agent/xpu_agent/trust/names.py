@@ -3,6 +3,9 @@
 
 A name of a form that is constrained but can't be compared here is refused: a constraint that is
 not understood must not be one that is not kept.
+
+Each comparison is paid for by the octets compared (CMS-07): a few hundred names, as many
+constraints and a cache made to be missed would otherwise take minutes.
 """
 
 from collections.abc import Iterator
@@ -11,20 +14,32 @@ from typing import Final
 
 from xpu_agent.artifacts import der
 from xpu_agent.artifacts.certificate import Certificate, GeneralName, NameConstraints
+from xpu_agent.trust.signature import Budget
 
 _EMAIL_ADDRESS: Final = "1.2.840.113549.1.9.1"
 _EMPTY_NAME: Final = b"\x30\x00"
+_COMPARISON_OCTETS: Final = 32  # what a comparison costs beside the names' own octets
 _NAMES_KEPT: Final = 64  # of one bundle there are hardly more; each is compared with many
 
 
-def violation(certificate: Certificate, constraints: NameConstraints) -> str | None:
-    """What breaks the constraints, in words; None where they are kept."""
+def violation(certificate: Certificate, constraints: NameConstraints, budget: Budget) -> str | None:
+    """What breaks the constraints, in words; None where they are kept.
+
+    Raises:
+        BudgetSpentError: there is too much to compare.
+    """
+
+    def within(name: GeneralName, base: GeneralName) -> bool | None:
+        budget.spend_name_octets(_COMPARISON_OCTETS + len(name.value) + len(base.value))
+        return _within(name, base)
+
+    budget.spend_name_octets(len(certificate.subject))  # searched for addresses
     for name in _names(certificate):
         for excluded in constraints.excluded:
-            if excluded.kind == name.kind and _within(name, excluded) is not False:
+            if excluded.kind == name.kind and within(name, excluded) is not False:
                 return f"a {_words(name)} is excluded by its issuer"
         permitted = [p for p in constraints.permitted if p.kind == name.kind]
-        if permitted and not any(_within(name, p) is True for p in permitted):
+        if permitted and not any(within(name, p) is True for p in permitted):
             return f"a {_words(name)} is not among those its issuer may vouch for"
     return None
 

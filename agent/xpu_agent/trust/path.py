@@ -208,16 +208,19 @@ class _Search:
     def fault(self, chain: tuple[Certificate, ...]) -> PathError | None:
         """The first thing wrong with a chain whose signatures hold, from the anchor down."""
         dated = chain if self.judge_anchor_dates or len(chain) == 1 else chain[:-1]
-        problems = (
-            *(_critical(c) for c in chain[:-1] or chain),
-            *(may_issue(c) for c in chain[1:]),
-            *(self._constrained(chain, i) for i in range(1, len(chain))),
-            self._barred(chain),
-        )
-        for problem in problems:
+        # One after the other: names are compared only below issuers that are CAs, or a device's
+        # key could make work of them.
+        for problem in self._problems(chain):
             if problem is not None:
                 return PathError(PathFault.UNTRUSTED, problem)
         return next((f for f in (dates_fault(c, self.clock) for c in dated) if f), None)
+
+    def _problems(self, chain: tuple[Certificate, ...]) -> Iterator[str | None]:
+        """What is wrong with a chain beside its dates, what costs most last."""
+        yield from (_critical(c) for c in chain[:-1] or chain)
+        yield from (may_issue(c) for c in chain[1:])
+        yield self._barred(chain)
+        yield from (self._constrained(chain, i) for i in range(1, len(chain)))
 
     def _barred(self, chain: tuple[Certificate, ...]) -> str | None:
         """AMB-29: device keys of the same CA must not sign vouchers."""
@@ -244,7 +247,7 @@ class _Search:
                 if index > 0 and _self_issued(below):
                     continue  # 6.1.3: key roll-over certificates are not constrained
                 self.budget.spend_step()  # many names times many constraints take their time
-                problem = names.violation(below, issuer.name_constraints)
+                problem = names.violation(below, issuer.name_constraints, self.budget)
                 if problem is not None:
                     return f"name constraints of {who}: {problem}"
         return None

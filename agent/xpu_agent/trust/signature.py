@@ -67,6 +67,7 @@ class Budget:
 
     checks: int = limits.SIGNATURE_CHECKS
     steps: int = limits.PATH_STEPS
+    name_octets: int = limits.NAME_OCTETS
     edges: dict[tuple[bytes, bytes], bool] = field(default_factory=dict)
 
     def spend_check(self) -> None:
@@ -80,6 +81,12 @@ class Budget:
         if self.steps <= 0:
             raise BudgetSpentError(f"more than {limits.PATH_STEPS} steps in search of a path")
         self.steps -= 1
+
+    def spend_name_octets(self, octets: int) -> None:
+        """One comparison of names of so many octets together. Raises BudgetSpentError."""
+        self.name_octets -= octets
+        if self.name_octets < 0:
+            raise BudgetSpentError(f"more than {limits.NAME_OCTETS} octets of names to compare")
 
 
 def verify_signature(

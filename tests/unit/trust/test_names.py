@@ -144,10 +144,10 @@ def test_names_outside_a_subtree(base: x509.GeneralName, name: x509.GeneralName)
 def test_names_that_cannot_be_compared(base: x509.GeneralName, kind: str, value: bytes) -> None:
     leaf = _with_names(GeneralName(kind, value))
     constraint = GeneralName(kind, str(base.value).encode())
-    assert violation(leaf, NameConstraints((constraint,), ())) is not None
-    assert violation(leaf, NameConstraints((), (constraint,))) is not None
+    assert violation(leaf, NameConstraints((constraint,), ()), Budget()) is not None
+    assert violation(leaf, NameConstraints((), (constraint,)), Budget()) is not None
     other = GeneralName("dns_name", b"example.com")
-    assert violation(leaf, NameConstraints((other,), (other,))) is None
+    assert violation(leaf, NameConstraints((other,), (other,)), Budget()) is None
 
 
 def _with_names(*names: GeneralName) -> Certificate:
@@ -160,8 +160,8 @@ def _with_names(*names: GeneralName) -> Certificate:
 def test_kinds_that_are_not_compared_at_all(kind: str) -> None:
     name = GeneralName(kind, b"\x2a\x03")
     leaf = _with_names(name)
-    assert violation(leaf, NameConstraints((name,), ())) is not None
-    assert violation(leaf, NameConstraints((), (name,))) is not None
+    assert violation(leaf, NameConstraints((name,), ()), Budget()) is not None
+    assert violation(leaf, NameConstraints((), (name,)), Budget()) is not None
 
 
 @pytest.mark.requirement("CMS-06")
@@ -197,19 +197,19 @@ def _mail_subject(value: bytes, tag: int = der.IA5_STRING) -> bytes:
 def test_an_address_in_the_subject_counts_where_the_extension_has_none() -> None:
     leaf = replace(_with_names(), subject=_mail_subject(b"User@example.com"))
     mailbox = GeneralName("rfc822_name", b"User@example.com")
-    assert violation(leaf, NameConstraints((), (mailbox,))) is not None
-    assert violation(leaf, NameConstraints((mailbox,), ())) is None
+    assert violation(leaf, NameConstraints((), (mailbox,)), Budget()) is not None
+    assert violation(leaf, NameConstraints((mailbox,), ()), Budget()) is None
     host = GeneralName("rfc822_name", b"example.org")
-    assert violation(leaf, NameConstraints((host,), ())) is not None
+    assert violation(leaf, NameConstraints((host,), ()), Budget()) is not None
     elsewhere = replace(
         leaf, subject_alternative_names=(GeneralName("rfc822_name", b"a@example.org"),)
     )
-    assert violation(elsewhere, NameConstraints((host,), ())) is None
+    assert violation(elsewhere, NameConstraints((host,), ()), Budget()) is None
     # An address that is no text can't be compared.
     odd = replace(leaf, subject=_mail_subject(b"User@example.com", der.OCTET_STRING))
-    assert violation(odd, NameConstraints((), (mailbox,))) is not None
+    assert violation(odd, NameConstraints((), (mailbox,)), Budget()) is not None
     common = replace(leaf, subject=bytes(distinguished_name("a@example.com").dump()))
-    assert violation(common, NameConstraints((), (mailbox,))) is None
+    assert violation(common, NameConstraints((), (mailbox,)), Budget()) is None
 
 
 @pytest.mark.refuses("CMS-06")
@@ -242,12 +242,14 @@ def test_key_roll_over_is_not_constrained_but_a_leaf_always_is() -> None:
 
 def test_a_refusal_shows_the_name_escaped() -> None:
     constraints = NameConstraints((GeneralName("dns_name", b"example.com"),), ())
-    words = violation(_with_names(GeneralName("dns_name", b"\x1b[1m" + b"a" * 200)), constraints)
+    words = violation(
+        _with_names(GeneralName("dns_name", b"\x1b[1m" + b"a" * 200)), constraints, Budget()
+    )
     assert words is not None
     assert words.isprintable()
     assert len(words) < 200
     directory = GeneralName("directory_name", bytes(distinguished_name("A").dump()))
-    words = violation(_with_names(directory), NameConstraints((), (directory,)))
+    words = violation(_with_names(directory), NameConstraints((), (directory,)), Budget())
     assert words == "a directory name is excluded by its issuer"
 
 

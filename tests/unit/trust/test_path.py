@@ -348,6 +348,64 @@ def test_name_constraints_spend_steps() -> None:
     assert limits.PATH_STEPS - budget.steps == 4
 
 
+def _long_names(first: int, count: int) -> list[x509.GeneralName]:
+    """Names that take long to compare: many relative distinguished names of many attributes."""
+    return [
+        x509.DirectoryName(
+            x509.Name(
+                x509.RelativeDistinguishedName(
+                    x509.NameAttribute(x509.NameOID.COMMON_NAME, f"{name} {rdn} {attribute}")
+                    for attribute in range(8)
+                )
+                for rdn in range(8)
+            )
+        )
+        for name in range(first, first + count)
+    ]
+
+
+def _many_names_to_compare(issuer: Identity) -> tuple[Identity, Identity]:
+    """A CA that excludes all it can, and below it a certificate with all the names it can have."""
+    excluded = x509.NameConstraints(None, _long_names(0, limits.NAME_CONSTRAINTS))
+    names = x509.SubjectAlternativeName(_long_names(1000, 200))
+    ca = issue(issuer, "Many constraints", ca=True, name_constraints=excluded)
+    return ca, issue(ca, "Many names", extensions=[x509.Extension(names.oid, False, names)])
+
+
+@pytest.mark.refuses("CMS-07")
+def test_comparing_names_has_a_budget() -> None:
+    top = root("Root")
+    ca, leaf = _many_names_to_compare(top)
+    with pytest.raises(BudgetSpentError, match="octets of names to compare"):
+        path(leaf, [top], [ca])
+
+
+@pytest.mark.requirement("CMS-07")
+@pytest.mark.refuses("CMS-07")
+def test_each_comparison_of_names_is_paid_for() -> None:
+    constraints = x509.NameConstraints([x509.DNSName("example")], [x509.DNSName("b.example")])
+    ca = issue(root("Root"), "CA", ca=True, name_constraints=constraints)
+    leaf = issue(ca, "Leaf", dns_names=["a.example"])
+    subject = len(parse_certificate(leaf.der).subject)
+    price = subject + 2 * (32 + len("a.example")) + len("example") + len("b.example")
+    budget = Budget(name_octets=price)
+    path(leaf, [ca], budget=budget)
+    assert budget.name_octets == 0
+    with pytest.raises(BudgetSpentError):
+        path(leaf, [ca], budget=Budget(name_octets=price - 1))
+
+
+@pytest.mark.refuses("CMS-07")
+def test_a_stolen_device_key_makes_nobody_compare_names() -> None:
+    # No CA stands above these names, so nobody has to look at them.
+    who = authorities()
+    ca, signer = _many_names_to_compare(who.device)
+    budget = Budget()
+    between = [ca, who.device, who.device_ca]
+    assert "is no CA" in no_path(signer, [who.manufacturer], between, budget=budget).message
+    assert budget.name_octets == limits.NAME_OCTETS
+
+
 # --- AMB-29 -----------------------------------------------------------------------------------
 
 

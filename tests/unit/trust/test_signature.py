@@ -341,6 +341,158 @@ def test_a_key_for_pss_alone_signs_with_nothing_else() -> None:
         _by_restricted(NULL, _pss(), _pss_signature())
 
 
+def _restricted(parameters: bytes) -> bytes:
+    """The RSA key as one for PSS alone (RFC 4055, 1.2)."""
+    plain = KEYS[KeyKind.RSA2048].public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    bits = plain[plain.index(RSA_KEY_ALGORITHM) + len(RSA_KEY_ALGORITHM) :]
+    content = _hash(RSA_PSS, parameters) + bits
+    return b"\x30\x82" + len(content).to_bytes(2, "big") + content
+
+
+def _by_restricted(parameters: bytes | None, algorithm: AlgorithmIdentifier, sig: bytes) -> None:
+    key = _restricted(parameters or b"")
+    verify_signature(key, algorithm, DATA, sig, budget=Budget())
+
+
+RSA_KEY_ALGORITHM = bytes.fromhex("300d06092a864886f70d0101010500")
+
+
+@pytest.mark.requirement("CMS-04")
+def test_a_key_for_pss_alone_signs_with_pss() -> None:
+    for parameters in (None, _pss().parameters, _pss(salt=b"\x10").parameters):
+        _by_restricted(parameters, _pss(), _pss_signature())
+
+
+@pytest.mark.refuses("CMS-04")
+def test_a_key_for_pss_alone_signs_with_nothing_else() -> None:
+    key = KEYS[KeyKind.RSA2048]
+    old = algorithm_of(key, "sha256")
+    for parameters in (None, _pss().parameters):
+        with pytest.raises(TrustError, match="for PSS alone"):
+            _by_restricted(parameters, old, sign_octets(key, DATA, "sha256"))
+    for parameters in (_pss(digest=SHA512, mask=SHA512).parameters, _pss(salt=b"\x21").parameters):
+        with pytest.raises(TrustError, match="the key does not allow"):
+            _by_restricted(parameters, _pss(), _pss_signature())
+    with pytest.raises(TrustError):
+        _by_restricted(NULL, _pss(), _pss_signature())
+
+
+def _restricted(parameters: bytes) -> bytes:
+    """The RSA key as one for PSS alone (RFC 4055, 1.2)."""
+    plain = KEYS[KeyKind.RSA2048].public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    bits = plain[plain.index(RSA_KEY_ALGORITHM) + len(RSA_KEY_ALGORITHM) :]
+    content = _hash(RSA_PSS, parameters) + bits
+    return b"\x30\x82" + len(content).to_bytes(2, "big") + content
+
+
+def _by_restricted(parameters: bytes | None, algorithm: AlgorithmIdentifier, sig: bytes) -> None:
+    key = _restricted(parameters or b"")
+    verify_signature(key, algorithm, DATA, sig, budget=Budget())
+
+
+RSA_KEY_ALGORITHM = bytes.fromhex("300d06092a864886f70d0101010500")
+
+
+@pytest.mark.requirement("CMS-04")
+def test_a_key_for_pss_alone_signs_with_pss() -> None:
+    for parameters in (None, _pss().parameters, _pss(salt=b"\x10").parameters):
+        _by_restricted(parameters, _pss(), _pss_signature())
+
+
+@pytest.mark.refuses("CMS-04")
+def test_a_key_for_pss_alone_signs_with_nothing_else() -> None:
+    key = KEYS[KeyKind.RSA2048]
+    old = algorithm_of(key, "sha256")
+    for parameters in (None, _pss().parameters):
+        with pytest.raises(TrustError, match="for PSS alone"):
+            _by_restricted(parameters, old, sign_octets(key, DATA, "sha256"))
+    for parameters in (_pss(digest=SHA512, mask=SHA512).parameters, _pss(salt=b"\x21").parameters):
+        with pytest.raises(TrustError, match="the key does not allow"):
+            _by_restricted(parameters, _pss(), _pss_signature())
+    with pytest.raises(TrustError):
+        _by_restricted(NULL, _pss(), _pss_signature())
+
+
+def _restricted(parameters: bytes) -> bytes:
+    """The RSA key as one for PSS alone (RFC 4055, 1.2)."""
+    plain = KEYS[KeyKind.RSA2048].public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    bits = plain[plain.index(RSA_KEY_ALGORITHM) + len(RSA_KEY_ALGORITHM) :]
+    content = _hash(RSA_PSS, parameters) + bits
+    return b"\x30\x82" + len(content).to_bytes(2, "big") + content
+
+
+def _by_restricted(parameters: bytes | None, algorithm: AlgorithmIdentifier, sig: bytes) -> None:
+    key = _restricted(parameters or b"")
+    verify_signature(key, algorithm, DATA, sig, budget=Budget())
+
+
+RSA_KEY_ALGORITHM = bytes.fromhex("300d06092a864886f70d0101010500")
+
+
+@pytest.mark.requirement("CMS-04")
+def test_a_key_for_pss_alone_signs_with_pss() -> None:
+    for parameters in (None, _pss().parameters, _pss(salt=b"\x10").parameters):
+        _by_restricted(parameters, _pss(), _pss_signature())
+
+
+@pytest.mark.refuses("CMS-04")
+def test_a_key_for_pss_alone_signs_with_nothing_else() -> None:
+    key = KEYS[KeyKind.RSA2048]
+    old = algorithm_of(key, "sha256")
+    for parameters in (None, _pss().parameters):
+        with pytest.raises(TrustError, match="for PSS alone"):
+            _by_restricted(parameters, old, sign_octets(key, DATA, "sha256"))
+    for parameters in (_pss(digest=SHA512, mask=SHA512).parameters, _pss(salt=b"\x21").parameters):
+        with pytest.raises(TrustError, match="the key does not allow"):
+            _by_restricted(parameters, _pss(), _pss_signature())
+    with pytest.raises(TrustError):
+        _by_restricted(NULL, _pss(), _pss_signature())
+
+
+def _restricted(parameters: bytes) -> bytes:
+    """The RSA key as one for PSS alone (RFC 4055, 1.2)."""
+    plain = KEYS[KeyKind.RSA2048].public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    bits = plain[plain.index(RSA_KEY_ALGORITHM) + len(RSA_KEY_ALGORITHM) :]
+    content = _hash(RSA_PSS, parameters) + bits
+    return b"\x30\x82" + len(content).to_bytes(2, "big") + content
+
+
+def _by_restricted(parameters: bytes | None, algorithm: AlgorithmIdentifier, sig: bytes) -> None:
+    key = _restricted(parameters or b"")
+    verify_signature(key, algorithm, DATA, sig, budget=Budget())
+
+
+RSA_KEY_ALGORITHM = bytes.fromhex("300d06092a864886f70d0101010500")
+
+
+@pytest.mark.requirement("CMS-04")
+def test_a_key_for_pss_alone_signs_with_pss() -> None:
+    for parameters in (None, _pss().parameters, _pss(salt=b"\x10").parameters):
+        _by_restricted(parameters, _pss(), _pss_signature())
+
+
+@pytest.mark.refuses("CMS-04")
+def test_a_key_for_pss_alone_signs_with_nothing_else() -> None:
+    key = KEYS[KeyKind.RSA2048]
+    old = algorithm_of(key, "sha256")
+    for parameters in (None, _pss().parameters):
+        with pytest.raises(TrustError, match="for PSS alone"):
+            _by_restricted(parameters, old, sign_octets(key, DATA, "sha256"))
+    for parameters in (_pss(digest=SHA512, mask=SHA512).parameters, _pss(salt=b"\x21").parameters):
+        with pytest.raises(TrustError, match="the key does not allow"):
+            _by_restricted(parameters, _pss(), _pss_signature())
+    with pytest.raises(TrustError):
+        _by_restricted(NULL, _pss(), _pss_signature())
+
+
 # --- the budget -------------------------------------------------------------------------------
 
 
@@ -355,6 +507,7 @@ def test_each_check_is_paid_for_even_if_it_fails_early() -> None:
         verify_signature(spki(key.public_key()), algorithm, DATA, b"", budget=budget)
     assert Budget().checks == limits.SIGNATURE_CHECKS
     assert Budget().steps == limits.PATH_STEPS
+    assert Budget().name_octets == limits.NAME_OCTETS
 
 
 # --- whole bundles ----------------------------------------------------------------------------
