@@ -401,7 +401,7 @@ class _Trial:
     ) -> ValidatedPath:
         """4. As far as the voucher asks (AMB-26); the first path that nothing is revoked on."""
         required = voucher.domain_cert_revocation_checks
-        first: TrustError | None = None
+        faults: list[TrustError] = []
         try:
             for path in paths:
                 try:
@@ -415,7 +415,7 @@ class _Trial:
                 except BudgetSpentError:
                     raise
                 except TrustError as error:
-                    first = first or error
+                    faults.append(error)
                     continue
                 if required is False:
                     note = "the voucher says not to"
@@ -424,10 +424,9 @@ class _Trial:
                     self.done(Step.OWNER_CERTIFICATE_REVOCATION)
                 return path
         except BudgetSpentError as error:
-            first = TrustError(Reason.REVOCATION_UNKNOWN, error.message)
-        if first is None:
-            raise RuntimeError("revocation is checked on at least one path")
-        raise self.refuse(Step.OWNER_CERTIFICATE_REVOCATION, first.reason, first.message)
+            faults = [TrustError(Reason.REVOCATION_UNKNOWN, error.message)]
+        fault = faults[0]
+        raise self.refuse(Step.OWNER_CERTIFICATE_REVOCATION, fault.reason, fault.message)
 
     def _document(self, octets: bytes, content_type: str) -> ConveyedDocument:
         """6. Parsed only now: whoever is not trusted does not get as far as the parser."""
