@@ -5,6 +5,7 @@ Configuration comes first, then what the platform says, then the files every Lin
 the agent installed, the platform's record of that image answers for name and version instead.
 """
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,6 +87,19 @@ def read_keys(config: AgentConfig, identity: Identity | None) -> "DeviceKeys | N
         raise IdentityError(
             error.reason, f"{error.message} ({files})", next_action=error.next_action
         ) from error
+
+
+def readable_keys(config: AgentConfig) -> tuple[str, ...]:
+    """Key files that others than their owner can read, in words; a key belongs to one (5.1)."""
+    found = []
+    for key in (config.identity.private_key, config.identity.decryption_key):
+        if not isinstance(key, FileKey):
+            continue
+        with contextlib.suppress(OSError):
+            mode = key.path.stat().st_mode
+            if mode & 0o077:
+                found.append(f"{key.path} can be read by others; run: chmod 600 {key.path}")
+    return tuple(found)
 
 
 def read_anchors(paths: Sequence[Path]) -> tuple[bytes, ...]:

@@ -10,7 +10,7 @@ from tests.harness import lab
 from xpu_agent.config import AgentConfig, SerialNumberFrom, load_config
 from xpu_agent.device import DeviceFacts
 from xpu_agent.errors import ConfigurationError, IdentityError, Reason
-from xpu_agent.facts import Identity, gather, read_anchors, read_identity
+from xpu_agent.facts import Identity, gather, read_anchors, read_identity, readable_keys
 from xpu_agent.ports import PlatformFacts
 
 OF_PLATFORM = PlatformFacts(
@@ -116,3 +116,14 @@ def test_anchors_are_certificates_of_files_nobody_else_writes(tmp_path: Path) ->
         path.unlink()
         with pytest.raises(ConfigurationError, match="does not exist"):
             read_anchors([path])
+
+
+@pytest.mark.requirement("SZTP-5.1-10")
+def test_a_key_that_others_can_read_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with lab(tmp_path) as it:
+        device = it.device()
+    config = load_config(device.config).config
+    assert readable_keys(config) == ()
+    key = device.folder / "idevid" / "key.pem"
+    key.chmod(0o640)
+    assert readable_keys(config) == (f"{key} can be read by others; run: chmod 600 {key}",)

@@ -5,7 +5,7 @@ import sys
 
 from xpu_agent.config import ConfigurationProblemsError, missing_files
 from xpu_agent.errors import ExitCode, XpuAgentError
-from xpu_agent.facts import read_anchors, read_identity, read_keys
+from xpu_agent.facts import read_anchors, read_identity, read_keys, readable_keys
 from xpu_agent.wiring import Options, load_settings
 
 
@@ -17,7 +17,7 @@ def run(options: Options, *, show: bool) -> int:
         sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
         return ExitCode.USAGE
     problems = [str(problem) for problem in missing_files(loaded)]
-    warnings = list(loaded.notices)
+    warnings = [*loaded.notices, *readable_keys(loaded.config)]
     if not problems:
         try:
             identity = read_identity(loaded.config)

@@ -4,6 +4,7 @@
 from typing import TYPE_CHECKING
 
 from xpu_agent.errors import ExitCode, XpuAgentError
+from xpu_agent.facts import readable_keys
 from xpu_agent.ports import Note, Outcome, OutcomeKind, RunEnded
 from xpu_agent.wiring import (
     Device,
@@ -58,7 +59,7 @@ def _onboard(options: Options, *, daemon: bool) -> int:
             if daemon:
                 events.add(_SystemdListener())
                 notify_systemd("READY=1")
-            for notice in device.loaded.notices:
+            for notice in (*loaded.notices, *readable_keys(config)):
                 events.emit(Note("configuration-notice", notice, warning=True))
             reset_if_requested(device)
             if store.provisioned():
