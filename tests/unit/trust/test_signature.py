@@ -339,3 +339,269 @@ def test_a_key_for_pss_alone_signs_with_nothing_else() -> None:
             _by_restricted(parameters, _pss(), _pss_signature())
     with pytest.raises(TrustError):
         _by_restricted(NULL, _pss(), _pss_signature())
+
+
+# --- the budget -------------------------------------------------------------------------------
+
+
+@pytest.mark.refuses("CMS-07")
+def test_each_check_is_paid_for_even_if_it_fails_early() -> None:
+    budget = Budget(checks=2)
+    key, algorithm = KEYS[KeyKind.P256], AlgorithmIdentifier("2.999.1", None)
+    for _ in range(2):
+        with pytest.raises(TrustError):
+            verify_signature(spki(key.public_key()), algorithm, DATA, b"", budget=budget)
+    with pytest.raises(BudgetSpentError):
+        verify_signature(spki(key.public_key()), algorithm, DATA, b"", budget=budget)
+    assert Budget().checks == limits.SIGNATURE_CHECKS
+    assert Budget().steps == limits.PATH_STEPS
+    assert Budget().name_octets == limits.NAME_OCTETS
+
+
+# --- whole bundles ----------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CMS-04", "SZTP-5.4-10", "SZTP-5.4-02")
+@pytest.mark.parametrize("sid", ["issuer-serial", "ski"])
+@pytest.mark.parametrize(
+    ("kind", "hash_name", "pss"),
+    [
+        (KeyKind.RSA2048, "sha256", False),
+        (KeyKind.RSA2048, "sha512", True),
+        (KeyKind.P256, "sha256", False),
+        (KeyKind.P384, "sha384", False),
+        (KeyKind.P521, "sha512", False),
+        (KeyKind.ED25519, "sha512", False),
+    ],
+)
+def test_bundles_of_every_kind(kind: KeyKind, hash_name: str, pss: bool, sid: Any) -> None:
+    who = authorities(kind)
+    signer = Signer(who.owner, sid=sid, hash_name=hash_name, pss=pss)
+    what = bundles.bundle(
+        bundles.make_conveyed(signer),
+        bundles.owner_bag(who.owner, who.owner_ca),
+        make_voucher(
+            signer=who.voucher_signer,
+            pinned=who.owner_root,
+            sid=sid,
+            hash_name=hash_name,
+            pss=pss,
+        ),
+    )
+    accepted(judged(what, device=bundles.facts(voucher_anchors=(who.manufacturer.der,))))
+
+
+@pytest.mark.requirement("CMS-03")
+def test_one_good_signer_among_several_is_enough() -> None:
+    who = authorities()
+    stranger = issue(root("Stranger"), "Stranger")
+    sibling = issue(who.owner_ca, "Sibling")
+    bad = Signer(who.owner, wrong=Wrong.TAMPERED_SIGNATURE)
+    others: list[Identity | Signer] = [stranger, sibling, bad]
+    for signers in ([who.owner, *others], [*others, who.owner], [bad, who.owner]):
+        accepted(judged(bundles.bundle(bundles.make_conveyed(*signers))))
+    sid = Signer(who.owner, sid="ski")
+    accepted(judged(bundles.bundle(bundles.make_conveyed(sid, bad))))
+
+
+@pytest.mark.refuses("CMS-03")
+def test_of_several_signers_none_is_good() -> None:
+    who = authorities()
+    signers = (
+        issue(root("Stranger"), "Stranger"),
+        issue(who.owner_ca, "Sibling"),
+        Signer(who.owner, wrong=Wrong.TAMPERED_SIGNATURE),
+        Signer(who.owner, sid="ski", wrong=Wrong.OTHER_KEY),
+    )
+    refused(
+        judged(bundles.bundle(bundles.make_conveyed(*signers))),
+        Step.CONVEYED_INFORMATION_SIGNATURE,
+        Reason.SIGNATURE_INVALID,
+    )
+
+
+def _voucher_by(*signers: Signer | Identity, certificates: Sequence[Identity] = ()) -> bytes:
+    who = authorities()
+    document = voucher_document(
+        bundles.SERIAL, who.owner_root, bundles.NOW - bundles.DAY, bundles.NOW + bundles.DAY
+    )
+    inside = [who.voucher_signer, who.voucher_ca, *certificates]
+    return signed_by(
+        conveyed_json(document), ContentType.VOUCHER_JSON, signers, certificates=inside
+    )
+
+
+@pytest.mark.requirement("CMS-03")
+@pytest.mark.refuses("CMS-03")
+def test_several_signers_of_a_voucher() -> None:
+    who = authorities()
+    stranger = issue(root("Stranger"), "Stranger")
+    for signers in ([stranger, who.voucher_signer], [who.voucher_signer, stranger]):
+        voucher = _voucher_by(*signers, certificates=[stranger, stranger.root])
+        accepted(judged(bundles.bundle(ownership_voucher=voucher)))
+    bad = Signer(who.voucher_signer, wrong=Wrong.OTHER_KEY)
+    voucher = _voucher_by(stranger, bad, certificates=[stranger, stranger.root])
+    refused(
+        judged(bundles.bundle(ownership_voucher=voucher)),
+        Step.VOUCHER_SIGNATURE,
+        Reason.VOUCHER_UNTRUSTED,
+    )
+
+
+@pytest.mark.requirement("CMS-06")
+def test_certificates_of_one_issuer_and_serial_number_are_told_apart_by_the_signature() -> None:
+    who = authorities()
+    double = issue(who.owner_ca, "Double", serial=who.owner.serial_number)
+    for bag in ((who.owner, double), (double, who.owner)):
+        accepted(judged(bundles.bundle(owner_certificate=bundles.owner_bag(*bag, who.owner_ca))))
+    voucher_double = issue(who.voucher_ca, "Double", serial=who.voucher_signer.serial_number)
+    voucher = _voucher_by(who.voucher_signer, certificates=[voucher_double])
+    accepted(judged(bundles.bundle(ownership_voucher=voucher)))
+
+
+# --- CMS --------------------------------------------------------------------------------------
+
+
+def _made(*signers: Signer | Identity, **more: Any) -> SignedData:
+    octets = signed_by(
+        conveyed_json(bundles.ONBOARDING), ContentType.CONVEYED_JSON, signers, **more
+    )
+    found = parse_content_info(octets)
+    assert isinstance(found, SignedData)
+    return found
+
+
+@pytest.mark.refuses("CMS-01")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"content_type_attribute": ContentType.DATA.value}, "content type"),
+        ({"message_digest_attribute": b"\x00" * 32}, "digest"),
+        ({"message_digest_attribute": b""}, "digest"),
+    ],
+)
+def test_attributes_bind_content_and_type(change: dict[str, Any], words: str) -> None:
+    message = _made(authorities().owner)
+    certificate = parse_certificate(authorities().owner.der)
+    signer = replace(message.signers[0], **change)
+    with pytest.raises(TrustError, match=words):
+        verify_signer(message, signer, certificate, Budget())
+    verify_signer(message, message.signers[0], certificate, Budget())
+
+
+@pytest.mark.refuses("CMS-01")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Wrong.MISSING_CONTENT_TYPE_ATTRIBUTE,
+        Wrong.TWO_CONTENT_TYPE_ATTRIBUTES,
+        Wrong.MISSING_MESSAGE_DIGEST,
+        Wrong.TWO_MESSAGE_DIGESTS,
+        Wrong.TWO_MESSAGE_DIGEST_VALUES,
+    ],
+)
+def test_attributes_that_are_not_one_each(wrong: Wrong) -> None:
+    with pytest.raises(MalformedError):
+        bundles.bundle(bundles.make_conveyed(Signer(authorities().owner, wrong=wrong)))
+
+
+@pytest.mark.requirement("CMS-01")
+def test_without_attributes_id_data_only() -> None:
+    signer = Signer(authorities().owner, signed_attributes=False)
+    accepted(judged(bundles.bundle(bundles.make_conveyed(signer, content_type=ContentType.DATA))))
+    with pytest.raises(MalformedError):
+        bundles.bundle(bundles.make_conveyed(signer))
+
+
+@pytest.mark.refuses("CMS-01", "SZTP-5.4-10")
+def test_without_attributes_the_content_itself_is_covered() -> None:
+    who = authorities()
+    octets = signed_by(
+        conveyed_json(bundles.ONBOARDING),
+        ContentType.DATA,
+        [Signer(who.owner, signed_attributes=False)],
+        wrong=Wrong.TAMPERED_CONTENT,
+    )
+    refused(
+        judged(bundles.bundle(octets)),
+        Step.CONVEYED_INFORMATION_SIGNATURE,
+        Reason.SIGNATURE_INVALID,
+    )
+
+
+@pytest.mark.refuses("CMS-02")
+def test_attributes_shown_as_content() -> None:
+    octets = signed(
+        conveyed_json(bundles.ONBOARDING),
+        ContentType.DATA,
+        authorities().owner,
+        wrong=Wrong.ATTRIBUTES_AS_CONTENT,
+    )
+    with pytest.raises(MalformedError):
+        bundles.bundle(octets)
+    # Even if it came as far as this: the signature is checked over the octets in question.
+    message = _made(authorities().owner)
+    attributes = message.signers[0].signed_attributes
+    assert attributes is not None
+    replayed = replace(message, content_type=ContentType.DATA.value, content=attributes)
+    bare = replace(message.signers[0], message_digest_attribute=hashlib.sha256(attributes).digest())
+    with pytest.raises(TrustError):
+        verify_signer(replayed, bare, parse_certificate(authorities().owner.der), Budget())
+
+
+@pytest.mark.requirement("CMS-02")
+def test_the_signature_covers_the_set_of_attributes() -> None:
+    message = _made(Signer(authorities().owner, signing_time=bundles.NOW))
+    attributes = message.signers[0].signed_attributes
+    assert attributes is not None
+    assert attributes[0] == 0x31
+    who = authorities()
+    accepted(
+        judged(bundles.bundle(bundles.make_conveyed(Signer(who.owner, signing_time=bundles.NOW))))
+    )
+
+
+def test_candidates_are_those_named_each_once() -> None:
+    who = authorities()
+    certificates = bundles.certificates([who.owner, who.owner_ca, who.owner, who.voucher_signer])
+    for sid in ("issuer-serial", "ski"):
+        signer = _made(Signer(who.owner, sid=sid)).signers[0]
+        assert [c.der for c in candidates(signer, certificates)] == [who.owner.der]
+    bare = parse_certificate(issue(who.owner_ca, "Bare", without_ski=True).der)
+    assert not is_named(signer, bare)
+    other_serial = _made(issue(who.owner_ca, "Other")).signers[0]
+    other_issuer = _made(issue(who.owner_root, "Other", serial=who.owner.serial_number)).signers[0]
+    for stranger in (other_serial, other_issuer):
+        assert list(candidates(stranger, certificates)) == []
+
+
+@pytest.mark.requirement("SZTP-3.2-02")
+def test_who_may_sign_data() -> None:
+    ca = authorities().owner_ca
+    for usage, wanted in (
+        (None, True),
+        ({"digital_signature"}, True),
+        ({"digital_signature", "key_cert_sign"}, True),
+        ({"key_cert_sign"}, False),
+        ({"non_repudiation"}, False),
+    ):
+        certificate = parse_certificate(issue(ca, "Leaf", key_usage=usage).der)
+        assert may_sign(certificate) is wanted
+
+
+@pytest.mark.refuses("CMS-04")
+def test_certificates_signed_with_sha1_lead_nowhere() -> None:
+    who = authorities()
+    owner = issue(who.owner_ca, "Owner", hash_name="sha1")
+    what = bundles.bundle(bundles.make_conveyed(owner), bundles.owner_bag(owner, who.owner_ca))
+    refused(judged(what), Step.OWNER_CERTIFICATE_PATH, Reason.OWNER_CERT_UNTRUSTED)
+
+
+@pytest.mark.requirement("CMS-04")
+def test_an_anchors_own_signature_may_be_sha1() -> None:
+    pinned = root("Old root", hash_name="sha1")
+    owner = issue(pinned, "Owner")
+    what = bundles.bundle(
+        bundles.make_conveyed(owner), bundles.owner_bag(owner), make_voucher(pinned=pinned)
+    )
+    accepted(judged(what))
