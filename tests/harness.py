@@ -142,6 +142,10 @@ class Device:
                 return status
         return status
 
+    def add_file(self, name: str, content: bytes) -> None:
+        """A file of the device's maker, such as anchors."""
+        _write(self.folder / name, content)
+
     def configure(self, **sections: Any) -> None:
         """Change keys of the configuration; mappings merge."""
         config = yaml.safe_load(self.config.read_text())
@@ -195,6 +199,8 @@ class Lab:
 
     folder: Path
     pki: Pki = field(init=False)
+    servers: list[Served] = field(default_factory=list)  # every one there was
+    expected_violations: set[str] = field(default_factory=set)  # requirement IDs, seen as such
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __post_init__(self) -> None:
@@ -228,7 +234,9 @@ class Lab:
             port=port,
         )
         self._open.callback(https.close)
-        return Served(server, https, address)
+        served = Served(server, https, address)
+        self.servers.append(served)
+        return served
 
     def files(
         self,
@@ -258,7 +266,7 @@ class Lab:
         """The root of a mounted medium with these artifacts for one device."""
         root = self.folder / "media" / name
         folder = root / "sztp" / serial
-        folder.mkdir(parents=True)
+        make_folder(folder)
         for file, octets in (
             ("conveyed-information.cms", data.conveyed_information),
             ("owner-certificate.cms", data.owner_certificate),
@@ -281,7 +289,7 @@ class Lab:
         """A factory-fresh device that knows these servers, and their CA if `server_anchors`."""
         device = Device(self.folder / "devices" / serial, serial)
         identity = self.pki.add_device(serial)
-        (device.folder / "idevid").mkdir(parents=True, mode=0o700)
+        make_folder(device.folder / "idevid", 0o700)
         chain = b"".join(each.pem for each in identity.chain if each.issuer is not None)
         _write(device.folder / "idevid" / "chain.pem", chain)
         _write(device.folder / "idevid" / "key.pem", identity.key_pem, 0o600)
@@ -363,6 +371,14 @@ def file_uri(files: FileServer, path: str = "/image") -> str:
 
 def _serving(identity: Identity) -> ServerIdentity:
     return ServerIdentity(identity.chain_pem, identity.key_pem)
+
+
+def make_folder(path: Path, mode: int = 0o755) -> None:
+    """A new folder of this mode, and those above it that are missing, whatever the umask."""
+    if not path.parent.exists():
+        make_folder(path.parent)
+    path.mkdir()
+    path.chmod(mode)
 
 
 def _write(path: Path, content: bytes, mode: int = 0o644) -> None:

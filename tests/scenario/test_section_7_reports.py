@@ -128,8 +128,8 @@ def test_7_3_trust_anchors_go_with_the_last_report_chain_by_chain(lab: Lab) -> N
     root, other = make_root("Device root"), make_root("Other root")
     middle = root.issue("Device CA", ca=True)
     device = lab.device(servers=[owner], report={"trust-anchor-certs": ["chain.pem", "other.pem"]})
-    (device.folder / "chain.pem").write_bytes(root.pem + middle.pem)
-    (device.folder / "other.pem").write_bytes(other.pem)
+    device.add_file("chain.pem", root.pem + middle.pem)
+    device.add_file("other.pem", other.pem)
     assert device.run() == 0
     bags = last_report(owner).trust_anchor_certs
     assert [certificates(bag) for bag in bags] == [{root.der, middle.der}, {other.der}]
@@ -151,7 +151,7 @@ def test_7_3_a_chain_without_its_root_is_not_reported(lab: Lab) -> None:
     owner = owner_with(lab)
     middle = make_root("Device root").issue("Device CA", ca=True)
     device = lab.device(servers=[owner], report={"trust-anchor-certs": ["chain.pem"]})
-    (device.folder / "chain.pem").write_bytes(middle.pem)
+    device.add_file("chain.pem", middle.pem)
     assert device.run() == 2
     assert owner.server.exchanges == ()
 
