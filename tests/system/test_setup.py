@@ -73,7 +73,7 @@ def test_an_old_python_is_named_with_the_version_needed(place: Path) -> None:
 
 def test_without_the_venv_module_it_says_what_to_install(place: Path) -> None:
     # Debian without python3-venv: -m venv fails and leaves a folder that looks done.
-    script = f'if [ "$1" = -m ]; then mkdir -p .venv/bin; exit 1; fi\nexec {sys.executable} "$@"'
+    script = f'if [ "$1" = -m ]; then mkdir -p .venv/bin; exit 1; fi\nexec "{sys.executable}" "$@"'
     _program(place, "python3", script)
     assert "sudo apt-get install python3-venv" in _one_line(_set_up(place))
     assert not (place / ".venv").exists()
