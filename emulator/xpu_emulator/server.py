@@ -232,6 +232,10 @@ class BootstrapServer:
             )
         response = response if instead is None else instead
         with self._changed:
+            if isinstance(draft.input, GetBootstrappingData) and response.status == 200:
+                # A request that got no data may come again as it was: in the other encoding, or
+                # after a connection that broke. Only a nonce that was answered is used up.
+                self._nonces.add((draft.serial_number or "", draft.input.nonce or b""))
             exchange = Exchange(
                 number=len(self._exchanges) + 1,
                 at=time.time(),
@@ -295,14 +299,11 @@ class BootstrapServer:
         with self._changed:
             count = self._counts[serial_number] = self._counts.get(serial_number, 0) + 1
             answers = self._answers.get(serial_number, self._default)
-            if wanted.nonce is not None:
-                if (serial_number, wanted.nonce) in self._nonces and not isinstance(
-                    wanted.csr, rpc.CertificateRequest
-                ):
-                    draft.violations.append(
-                        Violation(("SZTP-7.3-06",), "the nonce was sent before; it must be fresh")
-                    )
-                self._nonces.add((serial_number, wanted.nonce))
+            used = (serial_number, wanted.nonce or b"") in self._nonces
+        if used and wanted.nonce is not None and not isinstance(wanted.csr, rpc.CertificateRequest):
+            draft.violations.append(
+                Violation(("SZTP-7.3-06",), "the nonce was sent before; it must be fresh")
+            )
         if answers is None:
             raise Refusal(403, ErrorTag.ACCESS_DENIED, "unknown device")
         answer, if_signed_preferred = answers
