@@ -6,11 +6,12 @@ Nothing heavy is imported until a command needs it: `--help` and `status` start 
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from xpu_agent import __version__
 from xpu_agent.errors import ExitCode, UsageError, XpuAgentError, exit_code
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from xpu_agent.wiring import Options
 
 DEFAULT_CONFIG = "/etc/xpu-agent/agent.yaml"
+_OUTPUT_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _EPILOG = """\
 exit status:
@@ -33,10 +35,17 @@ example:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with an error that is one line and says what to do next."""
+    """argparse, with an error that is one line and says what to do next.
+
+    Options are written in full: one that is added later must not change what a script means.
+    """
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(allow_abbrev=False, **more)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, next_action=f"see {self.prog} --help")
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        raise UsageError(line, next_action=f"see {self.prog} --help")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -242,18 +251,25 @@ def _check_config(arguments: argparse.Namespace) -> int:
 def _options(arguments: argparse.Namespace) -> "Options":
     from xpu_agent.wiring import Options
 
-    root = getattr(arguments, "root", None)
-    config = getattr(arguments, "config", None)
+    given = vars(arguments)
+    for name in ("config", "root", "trust_anchor", "media"):
+        if given.get(name) == "":
+            raise UsageError(f"--{name.replace('_', '-')} names nothing")
+    if given.get("trust_anchor") is not None and given["bootstrap_server"] is None:
+        raise UsageError("--trust-anchor belongs to --bootstrap-server")
     start = _working_directory()
+    root = None if given.get("root") is None else start / given["root"]
+    if root is not None and not root.is_dir():
+        raise UsageError(f"--root {root} is no folder")
     return Options(
-        config=None if config is None else Path(config),
-        root=None if root is None else start / root,
+        config=None if given.get("config") is None else Path(given["config"]),
+        root=root,
         start=start,
-        log_format=getattr(arguments, "log_format", None),
-        verbosity=getattr(arguments, "verbose", 0) or 0,
-        bootstrap_server=getattr(arguments, "bootstrap_server", None),
-        trust_anchor=getattr(arguments, "trust_anchor", None),
-        media=getattr(arguments, "media", None),
+        log_format=given.get("log_format"),
+        verbosity=given.get("verbose") or 0,
+        bootstrap_server=given.get("bootstrap_server"),
+        trust_anchor=given.get("trust_anchor"),
+        media=given.get("media"),
     )
 
 
@@ -287,6 +303,20 @@ def _say(text: str) -> None:
         sys.stderr.flush()
 
 
+def _internal(error: Exception) -> int:
+    """Tell a bug of ours in one line; all of it where XPU_AGENT_DEBUG is set."""
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    _say(
+        f"xpu-agent: internal: {type(error).__name__}: {str(error)[:200]!r} at "
+        f"{Path(last.filename).name}:{last.lineno}; please report this line"
+    )
+    if os.environ.get("XPU_AGENT_DEBUG"):
+        traceback.print_exception(error)
+    return ExitCode.INTERNAL
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; never a traceback."""
     _open_missing_streams()
@@ -309,17 +339,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.OK
-    except Exception as error:  # noqa: BLE001  # a bug of ours: one line, as the contract says
-        import traceback
-
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        _say(
-            f"xpu-agent: internal: {type(error).__name__}: {str(error)[:200]!r} at "
-            f"{Path(last.filename).name}:{last.lineno}; please report this line"
-        )
-        if os.environ.get("XPU_AGENT_DEBUG"):
-            traceback.print_exc()
+    except OSError as error:
+        if error.errno not in _OUTPUT_LOST:
+            return _internal(error)
+        # Files of ours that can't be written have reasons of their own; this was the output.
+        _say(f"xpu-agent: the output is not complete: {error.strerror}")
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.INTERNAL
+    except Exception as error:  # noqa: BLE001  # a bug of ours: one line, as the contract says
+        return _internal(error)
     return status
 
 

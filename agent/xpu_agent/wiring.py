@@ -317,8 +317,6 @@ def make_sources(device: Device) -> "tuple[Source, ...]":
     from xpu_agent.sources.removable_storage import DirectoryMedium
 
     options, config = device.options, device.config
-    if options.trust_anchor is not None and options.bootstrap_server is None:
-        raise UsageError("--trust-anchor belongs to --bootstrap-server")
     if options.bootstrap_server is not None:
         named = parse_bootstrap_server(options.bootstrap_server)
         anchors = (
@@ -539,11 +537,13 @@ def notify_systemd(message: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
+    if address.startswith("@"):  # a name that is in no file system
+        address = f"\0{address[1:]}"
     with (
         contextlib.suppress(OSError),
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel,
     ):
-        channel.sendto(message.encode(), address.replace("@", "\0", 1))
+        channel.sendto(message.encode(), address)
 
 
 def _now() -> datetime:

@@ -63,6 +63,9 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
         ["run", "--media", "a", "--bootstrap-server", "https://b"],
         ["run", "--log-format", "xml"],
         ["--config"],
+        ["run", "--med", "a"],  # no abbreviations
+        ["run", "--x\ny\x1b[2J"],
+        ["a\nb"],
     ],
 )
 def test_wrong_use_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +73,28 @@ def test_wrong_use_is_one_line(arguments: list[str], capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     assert "--help" in err
+    assert err.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", "", "status"], "--config names nothing"),
+        (["--root", "", "status"], "--root names nothing"),
+        (["--root", "/no/such", "status"], "--root /no/such is no folder"),
+        (["--root", __file__, "disable"], "is no folder"),
+        (["run", "--media", ""], "--media names nothing"),
+        (["run", "--bootstrap-server", "https://a", "--trust-anchor", ""], "--trust-anchor"),
+        (["run", "--trust-anchor", "ca.pem"], "belongs to --bootstrap-server"),
+    ],
+)
+def test_values_that_name_nothing(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert words in err
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,6 +183,47 @@ def test_a_reader_that_left(tmp_path: Path) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["check-config"]])
+def test_an_output_that_is_full(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "a.json").write_text(f'{{"paths": {{"state": "{tmp_path}/s", "run": "/r"}}}}')
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xpu_agent", "--config", str(tmp_path / "a.json"), *command],
+            env={**os.environ, "PYTHONPATH": str(AGENT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+    assert done.returncode == 1
+    assert said == ["xpu-agent: the output is not complete: No space left on device"]
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_bug_of_ours_is_one_line_unless_asked_for_more(tmp_path: Path, debug: str) -> None:
+    (tmp_path / "a.json").write_text(f'{{"paths": {{"state": "{tmp_path}/s", "run": "/r"}}}}')
+    # A module that is broken, the way a damaged package is.
+    program = (
+        "import sys, types\nbroken = types.ModuleType('xpu_agent.commands.status')\n"
+        "sys.modules[broken.__name__] = broken\n"
+        "import xpu_agent.commands\nxpu_agent.commands.status = broken\n"
+        "from xpu_agent.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--config", str(tmp_path / "a.json"), "status"],
+        env={**os.environ, "PYTHONPATH": str(AGENT), "XPU_AGENT_DEBUG": debug},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, _, rest = done.stderr.partition("\n")
+    assert done.returncode == 1
+    assert first.startswith("xpu-agent: internal: AttributeError: ")
+    assert first.endswith("please report this line")
+    assert rest.startswith("Traceback") if debug else rest == ""
 
 
 @pytest.mark.parametrize(
