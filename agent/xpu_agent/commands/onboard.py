@@ -3,7 +3,7 @@
 
 from typing import TYPE_CHECKING
 
-from xpu_agent.errors import ExitCode, XpuAgentError
+from xpu_agent.errors import ExitCode, StateError, XpuAgentError
 from xpu_agent.facts import readable_keys
 from xpu_agent.ports import Note, Outcome, OutcomeKind, RunEnded
 from xpu_agent.wiring import (
@@ -41,7 +41,6 @@ def daemon(options: Options) -> int:
 
 def _onboard(options: Options, *, daemon: bool) -> int:
     from xpu_agent.bootstrap.failures import failed, outcome_exit_code
-    from xpu_agent.store.status import read_status
 
     loaded = load_settings(options)
     config = loaded.config
@@ -49,8 +48,10 @@ def _onboard(options: Options, *, daemon: bool) -> int:
         store = make_store(config)
         status = make_status(config, store)
         if _is_settled(config, store):
-            if read_status(config.paths.run) is None:
+            if not _has_status(config):
                 events.add(status)
+            if daemon:
+                notify_systemd("READY=1")  # one that ends without it has failed, for systemd
             return _nothing_to_do(events)
         try:
             device = make_device(options, loaded, events=events)
@@ -79,6 +80,16 @@ def _is_settled(config: "AgentConfig", store: "FileStore") -> bool:
     A provisioned device boots every day, also after its identity became unreadable.
     """
     return store.provisioned() and not (config.hooks / "reset-requested").exists()
+
+
+def _has_status(config: "AgentConfig") -> bool:
+    """Whether this boot has a status file already, with more in it than we could say."""
+    from xpu_agent.store.status import read_status
+
+    try:
+        return read_status(config.paths.run) is not None
+    except StateError:
+        return False  # damaged, so written anew
 
 
 def _nothing_to_do(events: FanOut) -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run` and `daemon` around the workflow: where they work, who asks for a reset, who is told."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -104,6 +105,43 @@ def test_a_hook_others_may_write_is_refused(lab: Lab, capsys: pytest.CaptureFixt
     _hook(device, "reset-requested", 'echo \'{"level": "none"}\'').chmod(0o777)
     assert device.run("run", "--media", medium) == 2
     assert "reset-requested" in capsys.readouterr().err
+
+
+def _sent(device: Device, address: str, bound: str | bytes) -> tuple[int, list[str]]:
+    """What a daemon that ends by itself tells systemd."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(bound)
+        channel.setblocking(False)
+        done = subprocess.run(
+            [sys.executable, "-m", "xpu_agent", "--config", str(device.config), "daemon"],
+            env={**os.environ, "PYTHONPATH": str(AGENT), "NOTIFY_SOCKET": address},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        told: list[str] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                told.append(channel.recv(4096).decode())
+    return done.returncode, told
+
+
+@pytest.mark.parametrize("marker", ["provisioned", "disabled"])
+def test_a_daemon_with_nothing_to_do_has_not_failed(lab: Lab, tmp_path: Path, marker: str) -> None:
+    device = lab.device(servers=["https://127.0.0.1:9"])
+    device.state_dir.mkdir()
+    (device.state_dir / marker).touch()
+    status, told = _sent(device, f"{tmp_path}/a@b", f"{tmp_path}/a@b")
+    assert (status, told[0]) == (0, "READY=1")
+
+
+def test_systemd_may_listen_outside_the_file_system(lab: Lab) -> None:
+    device = lab.device()
+    device.state_dir.mkdir()
+    (device.state_dir / "disabled").touch()
+    name = f"xpu-agent-test-{os.getpid()}@1"
+    assert _sent(device, f"@{name}", f"\0{name}".encode())[1][0] == "READY=1"
 
 
 def test_systemd_is_told(lab: Lab, tmp_path: Path) -> None:
@@ -232,6 +270,10 @@ def test_a_provisioned_device_boots_though_its_identity_is_gone(
     (device.folder / "idevid" / "chain.pem").write_text("nothing")
     assert device.run() == 0
     assert device.status == rich
+    for damage in ("", "x", "[]"):
+        (device.folder / "run" / "status.json").write_text(damage)
+        assert device.run() == 0
+        assert device.status["state"] == "provisioned"
     (device.folder / "run" / "status.json").unlink()
     assert device.run() == 0
     assert device.status["state"] == "provisioned"
