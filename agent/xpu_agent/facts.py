@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _PEM = re.compile(
     rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----", re.ASCII
 )
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
 _DMI = Path("/sys/class/dmi/id/product_name")
+_DEVICE_TREE = Path("/proc/device-tree/model")
 _OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 # What boards say that were never given a name.
 _FILLERS = frozenset({"", "unknown", "none", "default string", "system product name", "n/a"})
@@ -31,10 +33,13 @@ _FILLERS = frozenset({"", "unknown", "none", "default string", "system product n
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The IDevID: where its files are, and the certificates in them (DER, leaf first)."""
+    """The IDevID: where its files are, and the certificates in them (DER, leaf first).
+
+    `key_path` is None where the key is no file; `read_keys` says what that means.
+    """
 
     chain_path: Path
-    key_path: Path
+    key_path: Path | None
     chain: tuple[bytes, ...]
     subject_serial_number: str | None
 
@@ -44,7 +49,7 @@ class Identity:
 
 
 def read_identity(config: AgentConfig) -> Identity | None:
-    """The device's certificate chain, None where none is configured.
+    """The device's certificate chain, None where none is configured; no key is read.
 
     Raises:
         IdentityError: `idevid-missing`: a file is missing, unreadable or holds something else.
@@ -54,16 +59,13 @@ def read_identity(config: AgentConfig) -> Identity | None:
     path, key = config.identity.certificate, config.identity.private_key
     if path is None:
         return None
-    if key is None:
-        raise _missing(f"{path} has no key: identity.private-key is not set")
-    if not isinstance(key, FileKey):
-        raise _missing(f"{key} is a kind of key this version can't use")
     try:
         chain = _certificates(_read(path))
         leaf = parse_certificate(chain[0])
     except MalformedError as error:
         raise _missing(f"{path} is no certificate chain in PEM: {error.message}") from error
-    return Identity(path, key.path, chain, leaf.subject_serial_number)
+    key_path = key.path if isinstance(key, FileKey) else None
+    return Identity(path, key_path, chain, leaf.subject_serial_number)
 
 
 def read_keys(config: AgentConfig, identity: Identity | None) -> "DeviceKeys | None":
@@ -76,14 +78,18 @@ def read_keys(config: AgentConfig, identity: Identity | None) -> "DeviceKeys | N
 
     if identity is None:
         return None
-    other = config.identity.decryption_key
+    own, other = config.identity.private_key, config.identity.decryption_key
+    if own is None:
+        raise _missing(f"{identity.chain_path} has no key: identity.private-key is not set")
+    if not isinstance(own, FileKey):
+        raise _missing(f"{own} is a kind of key this version can't use")
     if other is not None and not isinstance(other, FileKey):
         raise _missing(f"{other} is a kind of key this version can't use")
-    key, decryption_key = _read(identity.key_path), None if other is None else _read(other.path)
+    key, decryption_key = _read(own.path), None if other is None else _read(other.path)
     try:
         return load_keys(identity.chain, key, decryption_key)
     except IdentityError as error:
-        files = " and ".join(map(str, (identity.key_path, *([other.path] if other else []))))
+        files = " and ".join(map(str, (own.path, *([other.path] if other else []))))
         raise IdentityError(
             error.reason, f"{error.message} ({files})", next_action=error.next_action
         ) from error
@@ -157,7 +163,12 @@ def gather(
         os_version = os_version or names.get("VERSION_ID")
     return DeviceFacts(
         serial_number=_serial_number(config, identity, platform),
-        hw_model=device.hw_model or (platform.hw_model if platform else None) or _dmi(root),
+        hw_model=(
+            device.hw_model
+            or (platform.hw_model if platform else None)
+            or _of_firmware(root, _DMI)
+            or _of_firmware(root, _DEVICE_TREE)
+        ),
         running=RunningImage(os_name, os_version, platform.image_sha256 if platform else None),
         idevid_chain=identity.chain if identity else (),
         voucher_anchors=voucher_anchors,
@@ -199,6 +210,9 @@ def _certificates(pem: bytes) -> tuple[bytes, ...]:
         raise MalformedError("its base64 does not decode") from error
     if not found:
         raise MalformedError("it holds no certificate in PEM")
+    if len(found) != pem.count(_BEGIN):
+        # One left out would be missed much later, and by somebody else.
+        raise MalformedError("a certificate in it is cut or garbled")
     return found
 
 
@@ -233,10 +247,10 @@ def _os_release(root: Path | None) -> dict[str, str]:
     return {}
 
 
-def _dmi(root: Path | None) -> str | None:
-    """The product name SMBIOS gives, None where it is a filler or not there."""
+def _of_firmware(root: Path | None, path: Path) -> str | None:
+    """The model that SMBIOS or the device tree gives, None where it is a filler or not there."""
     try:
-        text = below_root(root, _DMI).read_text("ascii").strip()
+        text = below_root(root, path).read_text("ascii").strip("\0 \n")
     except (OSError, UnicodeDecodeError):
         return None
     return None if text.lower() in _FILLERS else text

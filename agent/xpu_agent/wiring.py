@@ -269,7 +269,9 @@ def make_ports(device: Device) -> "Ports":
 
     config, identity = device.config, device.identity
     keys: DeviceKeys = read_keys(config, identity) or _NoKeys()
-    client = None if identity is None else ClientIdentity(identity.chain_path, identity.key_path)
+    client = None
+    if identity is not None and identity.key_path is not None:
+        client = ClientIdentity(identity.chain_path, identity.key_path)
     credentials = None
     if config.identity.username is not None and config.identity.password_file is not None:
         _check_username(config.identity.username, device)

@@ -73,6 +73,11 @@ def test_the_system_answers_where_nobody_else_does(tmp_path: Path) -> None:
     assert facts.hw_model == "Board 9"
     (dmi / "product_name").write_text("System Product Name\n")
     assert _gather(config, None, silent, tmp_path).hw_model is None
+    # Where there is no SMBIOS there is a device tree.
+    tree = tmp_path / "proc/device-tree"
+    tree.mkdir(parents=True)
+    (tree / "model").write_bytes(b"Example XPU rev 2\0")
+    assert _gather(config, None, silent, tmp_path).hw_model == "Example XPU rev 2"
 
 
 def test_an_installed_image_answers_for_itself(tmp_path: Path) -> None:
@@ -113,6 +118,11 @@ def test_anchors_are_certificates_of_files_nobody_else_writes(tmp_path: Path) ->
         path.write_bytes(b"no certificate")
         with pytest.raises(ConfigurationError, match=r"a\.pem"):
             read_anchors([path])
+        # One that can't be read is not left out while the others count.
+        for damage in (root.pem[: len(root.pem) // 2], root.pem.replace(b"M", b"*", 1)):
+            path.write_bytes(damage + other.pem)
+            with pytest.raises(ConfigurationError, match="cut or garbled"):
+                read_anchors([path])
         path.unlink()
         with pytest.raises(ConfigurationError, match="does not exist"):
             read_anchors([path])

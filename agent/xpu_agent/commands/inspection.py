@@ -24,6 +24,7 @@ from xpu_agent.artifacts.bundle import (
     open_artifacts,
 )
 from xpu_agent.artifacts.conveyed_info import OnboardingInformation, RedirectInformation
+from xpu_agent.clock import ClockMode, SystemClock
 from xpu_agent.config import AgentConfig
 from xpu_agent.device import ClockReading, DeviceFacts
 from xpu_agent.errors import ExitCode, MalformedError, Reason, UsageError, XpuAgentError
@@ -40,7 +41,7 @@ from xpu_agent.trust.signed_data import (
     judge,
 )
 from xpu_agent.trust.state import TrustState
-from xpu_agent.wiring import Options, load_settings, make_clock
+from xpu_agent.wiring import Options, load_settings
 
 _PEM = re.compile(
     rb"\s*-----BEGIN (CMS|PKCS7)-----\r?\n([A-Za-z0-9+/=\s]+)-----END \1-----\s*", re.ASCII
@@ -330,7 +331,8 @@ def _clock(
         return ClockReading(moment.replace(tzinfo=moment.tzinfo or UTC), accurate=True)
     if inaccurate:
         return ClockReading(datetime.now(UTC), accurate=False)
-    return make_clock(config, options.root).read()
+    # As a boot would, but without the bound: that is state.
+    return SystemClock(ClockMode(config.trust.clock.value), root=options.root or Path("/")).read()
 
 
 def _nonce(text: str) -> bytes:

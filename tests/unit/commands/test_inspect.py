@@ -11,8 +11,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from tests.harness import Device, Lab
+from tests.scenario.test_section_3_artifacts import ARTIFACTS, encrypted
 
+from xpu_agent.cli import main
+from xpu_agent.lifecycle import AgentState
+from xpu_agent.store.state_file import encode_state
+from xpu_emulator.pki import Identity
 from xpu_emulator.rpc import BootstrappingData
 
 SCHEMA = json.loads((resources.files("xpu_agent") / "schemas/inspect.schema.json").read_text())
@@ -96,6 +102,79 @@ def test_a_serial_number_is_enough_of_an_identity(lab: Lab, bench: Bench) -> Non
     config = config.replace("  private-key: idevid/key.pem\n", "").replace("identity:\n", "")
     bench.device.config.write_text(config)
     assert bench.inspect(*arguments)[0] == 0
+
+
+@pytest.mark.parametrize("key", [None, "tpm2:0x81000001", "pkcs11:token=t;object=o"])
+def test_plain_input_needs_no_key_of_any_kind(lab: Lab, bench: Bench, key: str | None) -> None:
+    arguments = bench.files(lab.signed(lab.onboarding()))
+    config = bench.device.config.read_text()
+    line = "  private-key: idevid/key.pem\n"
+    assert line in config
+    other = "" if key is None else f"  private-key: '{key}'\n"
+    bench.device.config.write_text(config.replace(line, other))
+    assert bench.inspect(*arguments)[1]["trusted-by"] == "signature"
+    # A boot needs one, and says so.
+    assert bench.device.run("run") == 14
+    assert (key or "identity.private-key") in bench.capsys.readouterr().err
+
+
+def _encrypted(lab: Lab, bench: Bench, recipient: Identity) -> list[str]:
+    return bench.files(encrypted(lab.signed(lab.onboarding()), ARTIFACTS, recipient))
+
+
+def test_encrypted_input_needs_the_key(lab: Lab, bench: Bench) -> None:
+    owner_of_key = lab.pki.device(bench.device.serial)
+    arguments = _encrypted(lab, bench, owner_of_key)
+    assert bench.device.run("inspect", "--json", *arguments) == 14
+    out, err = bench.capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "key.pem" in err
+    bench.device.add_file("idevid/key.pem", owner_of_key.key_pem)
+    status, answer = bench.inspect(*arguments)
+    assert (status, answer["verdict"], _result(answer, "decrypt")) == (0, "trusted", "ok")
+
+
+def test_input_encrypted_for_another_device(lab: Lab, bench: Bench) -> None:
+    bench.device.add_file("idevid/key.pem", lab.pki.device(bench.device.serial).key_pem)
+    status, answer = bench.inspect(*_encrypted(lab, bench, lab.pki.add_device("SN-0009")))
+    assert (status, answer["reason"]) == (11, "decryption-failed")
+    assert [_result(answer, s) for s in ("parse", "decrypt", "voucher-signature")] == [
+        "ok",
+        "failed",
+        "skipped",
+    ]
+
+
+def test_a_device_without_identity_opens_nothing(lab: Lab, bench: Bench) -> None:
+    arguments = _encrypted(lab, bench, lab.pki.device(bench.device.serial))
+    config = yaml.safe_load(bench.device.config.read_text())
+    del config["identity"]
+    bench.device.config.write_text(yaml.safe_dump(config))
+    bench.device.configure(device={"serial-number": bench.device.serial})
+    status, answer = bench.inspect(*arguments)
+    assert (status, answer["reason"]) == (11, "decryption-failed")
+
+
+def test_the_state_has_no_say_in_the_time(lab: Lab, bench: Bench) -> None:
+    """A bound in the far future would make a boot judge no dates; here none is read."""
+    arguments = bench.files(
+        lab.signed(lab.onboarding(), expires_on=datetime(2001, 1, 1, tzinfo=UTC))
+    )
+    bench.device.configure(trust={"clock": "auto"})
+    root, folder = bench.folder.parent, bench.device.folder
+    rtc = root / "sys/class/rtc/rtc0"
+    rtc.mkdir(parents=True)
+    (rtc / "since_epoch").write_text(f"{int(datetime.now(UTC).timestamp())}\n")
+    bench.device.state_dir.mkdir()
+    far = AgentState(clock_floor=datetime(2999, 1, 1, tzinfo=UTC))
+    (bench.device.state_dir / "state.json").write_bytes(encode_state(far))
+    status = main(
+        ["inspect", "--json", "--root", str(root), "--config"]
+        + [f"/{(folder / 'agent.yaml').relative_to(root)}"]
+        + [a.replace(str(root), "") for a in arguments]
+    )
+    answer = json.loads(bench.capsys.readouterr().out)
+    assert (status, answer["reason"]) == (11, "voucher-expired")
 
 
 @pytest.mark.parametrize("octets", [b"", b"0", b"\x30\x80\x00", b"AAAA", b"A", b"\xff" * 99])
