@@ -43,9 +43,12 @@ class Identity:
     chain: tuple[bytes, ...]
     subject_serial_number: str | None
 
-    def issuer_of_leaf(self) -> bytes | None:
-        """The certificate of the CA that issued the leaf, where the chain has it."""
-        return self.chain[1] if len(self.chain) > 1 else None
+    def issued_by_one_of(self, authorities: Sequence[bytes]) -> bool:
+        """Whether the leaf names one of these as its issuer; the chain may end before it."""
+        from xpu_agent.artifacts.certificate import parse_certificate
+
+        issuer = parse_certificate(self.chain[0]).issuer
+        return any(parse_certificate(each).subject == issuer for each in authorities)
 
 
 def read_identity(config: AgentConfig) -> Identity | None:

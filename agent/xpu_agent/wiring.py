@@ -275,7 +275,7 @@ def make_ports(device: Device) -> "Ports":
     credentials = None
     if config.identity.username is not None and config.identity.password_file is not None:
         _check_username(config.identity.username, device)
-        password = _password(config.identity.password_file)
+        password = read_password(config.identity.password_file)
         credentials = Credentials(config.identity.username, password)
     rng = secrets.SystemRandom()
     # Only what is configured; the environment's proxies are never read.
@@ -286,7 +286,7 @@ def make_ports(device: Device) -> "Ports":
         source_seconds=config.limits.source_seconds,
         image_bytes=config.limits.image_bytes,
         report_ssh_host_keys=config.report.ssh_host_keys is SshHostKeys.AUTO,
-        trust_anchor_certs=_trust_anchor_certs(config.report.trust_anchor_certs),
+        trust_anchor_certs=trust_anchor_certs(config.report.trust_anchor_certs),
     )
     return Ports(
         sources=make_sources(device),
@@ -380,7 +380,12 @@ def _check_username(username: str, device: Device) -> None:
         )
 
 
-def _password(path: Path) -> str:
+def read_password(path: Path) -> str:
+    """The password in a file, without its line end.
+
+    Raises:
+        ConfigurationError: the file is missing, unreadable, writable by others, or no text.
+    """
     from xpu_agent.config import read_protected
 
     try:
@@ -391,7 +396,7 @@ def _password(path: Path) -> str:
         raise ConfigurationError(f"identity.password-file {path} is no UTF-8 text") from error
 
 
-def _trust_anchor_certs(paths: Sequence[Path]) -> tuple[bytes, ...]:
+def trust_anchor_certs(paths: Sequence[Path]) -> tuple[bytes, ...]:
     """Each file's chain as a degenerate SignedData (RFC 8572, 7.3).
 
     Raises:

@@ -98,7 +98,8 @@ def test_identity_files(tmp_path: Path) -> None:
         identity = read_identity(config)
         assert identity is not None
         assert identity.subject_serial_number == device.serial
-        assert identity.issuer_of_leaf() == identity.chain[1]
+        assert identity.issued_by_one_of([it.pki.owner_root.der, identity.chain[1]])
+        assert not identity.issued_by_one_of([it.pki.owner_root.der, it.pki.manufacturer_root.der])
         (device.folder / "idevid" / "chain.pem").write_bytes(b"x" * (1 << 22))
         with pytest.raises(IdentityError, match="larger than"):
             read_identity(config)

@@ -18,6 +18,15 @@ _LOOK_SECONDS = 0.5  # a file that is replaced as a whole has no event an ordina
 
 def run(options: Options, *, json_output: bool, watch: bool) -> int:
     """Print it once, or again at every change until interrupted."""
+    try:
+        return _run(options, json_output=json_output, watch=watch)
+    except KeyboardInterrupt:
+        if watch:
+            return ExitCode.OK
+        raise
+
+
+def _run(options: Options, *, json_output: bool, watch: bool) -> int:
     config = load_settings(options).config
     store = make_store(config)
     shown: Mapping[str, Any] | None = None
@@ -42,10 +51,7 @@ def run(options: Options, *, json_output: bool, watch: bool) -> int:
             shown = status
         if not watch:
             return ExitCode.OK
-        try:
-            time.sleep(_LOOK_SECONDS)
-        except KeyboardInterrupt:
-            return ExitCode.OK
+        time.sleep(_LOOK_SECONDS)
 
 
 def _show(status: Mapping[str, Any], *, json_output: bool, clear: bool) -> None:

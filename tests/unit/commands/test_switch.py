@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.harness import CONFIGURATION, Lab
 
 AGENT = Path(__file__).parents[3] / "agent"
@@ -55,7 +55,6 @@ def test_watching_ends_with_ctrl_c(lab: Lab) -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline()
-            time.sleep(0.1)  # into its pause, where it nearly always is
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=20)
         finally:
@@ -140,6 +139,49 @@ def test_every_problem_is_named(lab: Lab, capsys: pytest.CaptureFixture[str]) ->
     assert device.run("run") == 2
 
 
+def test_each_file_is_a_problem_of_its_own(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    device = lab.device()
+    device.configure(
+        identity={"username": device.serial, "password-file": "gone"},
+        report={"trust-anchor-certs": ["idevid/chain.pem"]},
+    )
+    for name in ("idevid/key.pem", "vouchers.pem", "servers.pem"):
+        (device.folder / name).write_text("something else")
+    assert device.run("check-config") == 2
+    lines = capsys.readouterr().err.splitlines()
+    for name in ("gone", "key.pem", "vouchers.pem", "servers.pem", "trust-anchor-certs"):
+        assert len([line for line in lines if name in line]) == 1, name
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["chain", "leaf-alone"])
+def test_an_anchor_that_issues_device_identities(
+    lab: Lab, capsys: pytest.CaptureFixture[str], whole: bool
+) -> None:
+    device = lab.device()
+    issuer = lab.pki.device(device.serial).issuer
+    assert issuer is not None
+    if not whole:
+        device.add_file("idevid/chain.pem", lab.pki.device(device.serial).pem)
+    assert device.run("check-config") == 0
+    assert capsys.readouterr().err == ""
+    device.add_file("vouchers.pem", issuer.pem)
+    assert device.run("check-config") == 0
+    assert "any device's key below it could sign vouchers" in capsys.readouterr().err
+
+
+def test_what_will_not_work_is_a_warning(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    device = lab.device(trust={"voucher-anchors": []})
+    config = yaml.safe_load(device.config.read_text())
+    del config["platform"]
+    device.config.write_text(yaml.safe_dump(config))
+    assert device.run("check-config") == 0
+    err = capsys.readouterr().err
+    assert "warning: trust.voucher-anchors is empty" in err
+    assert "warning: platform.name is not set" in err
+    assert device.run("run") == 2
+
+
 def test_files_that_are_missing_are_problems_too(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +189,8 @@ def test_files_that_are_missing_are_problems_too(
     (device.folder / "idevid" / "key.pem").unlink()
     (device.folder / "vouchers.pem").unlink()
     assert device.run("check-config") == 2
-    err = capsys.readouterr().err
-    assert "key.pem" in err
-    assert "vouchers.pem" in err
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for name, line in (("key.pem", lines[0]), ("vouchers.pem", lines[1])):
+        assert line.startswith(str(device.config))
+        assert name in line
