@@ -26,6 +26,7 @@ from xpu_agent.wiring import (
     load_settings,
     make_device,
     make_ports,
+    make_store,
 )
 
 
@@ -34,16 +35,13 @@ def run(options: Options, *, json_output: bool) -> int:
     loaded = load_settings(options)
     config = loaded.config
     with in_root_folder(), listening(options, config) as events:
-        device = make_device(options, loaded, events=events)
-        device.clock.stop_on_signals()
-        if device.store.provisioned() or not device.store.switched_on():
-            why = (
-                "this device is provisioned"
-                if device.store.provisioned()
-                else "the SZTP switch is off"
-            )
+        store = make_store(config)
+        if store.provisioned() or not store.switched_on():
+            why = "this device is provisioned" if store.provisioned() else "the SZTP switch is off"
             _print([], None, note=f"{why}: nothing would be done", json_output=json_output)
             return ExitCode.OK
+        device = make_device(options, loaded, events=events)
+        device.clock.stop_on_signals()
         plan, outcome = preview(make_ports(device), device.facts())
     steps = [_describe(step) for step in plan.steps] if plan else []
     refused = [s for s in plan.steps if isinstance(s, RefuseImage)] if plan else []

@@ -66,6 +66,7 @@ def test_a_device_with_nothing_to_do(
     device = lab.device(servers=["https://127.0.0.1:9"])
     device.state_dir.mkdir()
     (device.state_dir / command).touch()
+    (device.folder / "idevid" / "chain.pem").unlink()  # nothing else is read then
     status, answer = _plan(device, capsys)
     assert (status, answer["steps"]) == (0, [])
     assert "nothing would be done" in answer["note"]
