@@ -42,6 +42,7 @@ def test_every_requirement_has_its_tests_or_an_argument() -> None:
     assert requirements.missing() == []
 
 
-def test_the_table_of_requirements_is_current() -> None:
-    current = requirements.TABLE.read_text("utf-8")
-    assert current == requirements.table(), "run: python -m tests.requirements"
+def test_the_table_has_a_row_for_every_requirement() -> None:
+    # Which tests it names follows the marks and is brought up to date with a release.
+    table = requirements.TABLE.read_text("utf-8")
+    assert [i for i in requirements.catalogue() if f"| {i} |" not in table] == []
