@@ -142,14 +142,16 @@ def test_every_problem_is_named(lab: Lab, capsys: pytest.CaptureFixture[str]) ->
 def test_each_file_is_a_problem_of_its_own(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     device = lab.device()
     device.configure(
-        identity={"username": device.serial, "password-file": "gone"},
+        identity={"username": device.serial, "password-file": "idevid/password"},
         report={"trust-anchor-certs": ["idevid/chain.pem"]},
     )
     for name in ("idevid/key.pem", "vouchers.pem", "servers.pem"):
         (device.folder / name).write_text("something else")
+    (device.folder / "idevid" / "password").touch()
+    (device.folder / "idevid" / "password").chmod(0o666)
     assert device.run("check-config") == 2
     lines = capsys.readouterr().err.splitlines()
-    for name in ("gone", "key.pem", "vouchers.pem", "servers.pem", "trust-anchor-certs"):
+    for name in ("idevid/password", "key.pem", "vouchers.pem", "servers.pem", "trust-anchor-certs"):
         assert len([line for line in lines if name in line]) == 1, name
     assert len(lines) == 5
 
