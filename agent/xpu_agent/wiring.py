@@ -143,13 +143,15 @@ class FanOut:
             raise meant
 
 
-class _NoKeys:
+class NoKeys:
     """`ports.DeviceKeys` of a device that has none."""
 
     def sign(self, data: bytes) -> bytes:  # noqa: ARG002  # the port's
+        """A bug of ours where it is called."""
         raise RuntimeError("a device without a key signs nothing")
 
     def decrypt(self, enveloped: "EnvelopedData") -> bytes:  # noqa: ARG002  # the port's
+        """See `ports.DeviceKeys`."""
         from xpu_agent.errors import DecryptionError
 
         raise DecryptionError("the artifact is encrypted and this device has no private key")
@@ -268,7 +270,7 @@ def make_ports(device: Device) -> "Ports":
     from xpu_agent.ports import ImageProgress, Ports, WorkflowSettings
 
     config, identity = device.config, device.identity
-    keys: DeviceKeys = read_keys(config, identity) or _NoKeys()
+    keys: DeviceKeys = read_keys(config, identity) or NoKeys()
     client = None
     if identity is not None and identity.key_path is not None:
         client = ClientIdentity(identity.chain_path, identity.key_path)

@@ -54,7 +54,7 @@ def judge_artifacts(
         bundle = assemble_bundle(opened, plaintexts, facts.leniencies)
     except (MalformedError, TrustError) as error:
         refusal = Refusal(error.reason, error.message)
-        return Judgement(_steps_until(stopped_at, refusal), None, refusal)
+        return stopped(stopped_at, refusal)
     return judge(
         bundle,
         trust=trust,
@@ -83,12 +83,13 @@ def judged_event(judgement: Judgement) -> Judged:
             assert_never(judgement.verdict)
 
 
-def _steps_until(failed: Step, refusal: Refusal) -> tuple[CheckedStep, ...]:
-    """The list for a bundle that failed before it could be judged."""
+def stopped(failed: Step, refusal: Refusal) -> Judgement:
+    """The judgement of a bundle that failed at this step, before it could be judged."""
     order = list(Step)
     place = order.index(failed)
-    return (
+    steps = (
         *(CheckedStep(step, StepResult.OK) for step in order[:place]),
-        CheckedStep(failed, StepResult.FAILED, refusal.reason),
+        CheckedStep(failed, StepResult.FAILED, refusal.reason, refusal.message),
         *(CheckedStep(step, StepResult.SKIPPED) for step in order[place + 1 :]),
     )
+    return Judgement(steps, None, refusal)

@@ -12,18 +12,13 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from xpu_agent import limits
-from xpu_agent.artifacts.bundle import (
-    ArtifactName,
-    Artifacts,
-    assemble_bundle,
-    open_artifacts,
-)
+from xpu_agent.artifacts.bundle import ArtifactName, Artifacts, open_artifacts
 from xpu_agent.artifacts.conveyed_info import OnboardingInformation, RedirectInformation
+from xpu_agent.bootstrap.judging import judge_artifacts, stopped
 from xpu_agent.clock import ClockMode, SystemClock
 from xpu_agent.config import AgentConfig
 from xpu_agent.device import ClockReading, DeviceFacts
@@ -31,32 +26,20 @@ from xpu_agent.errors import ExitCode, MalformedError, Reason, UsageError, XpuAg
 from xpu_agent.facts import Identity, gather, read_anchors, read_identity, read_keys
 from xpu_agent.ports import DeviceKeys
 from xpu_agent.trust.signed_data import (
-    CheckedStep,
     Judgement,
+    Refusal,
     Step,
-    StepResult,
     TrustedOnboarding,
     TrustedRedirect,
     UntrustedRedirect,
-    judge,
 )
 from xpu_agent.trust.state import TrustState
-from xpu_agent.wiring import Options, load_settings
+from xpu_agent.wiring import NoKeys, Options, load_settings
 
 _PEM = re.compile(
     rb"\s*-----BEGIN (CMS|PKCS7)-----\r?\n([A-Za-z0-9+/=\s]+)-----END \1-----\s*", re.ASCII
 )
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\s]+=?\s*=?\s*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What came of it: the steps, and the judgement where parsing got that far."""
-
-    steps: tuple[CheckedStep, ...]
-    judgement: Judgement | None
-    reason: Reason | None
-    message: str | None
 
 
 def read_artifact(path: Path) -> bytes:
@@ -101,69 +84,44 @@ def inspect_artifacts(
     clock: ClockReading,
     from_trusted_server: bool,
     nonces: tuple[bytes, ...],
-) -> Inspection:
-    """Parse, decrypt and judge, and keep going as far as each step allows."""
-    try:
-        opened = open_artifacts(artifacts)
-    except XpuAgentError as error:
-        return _stopped(Step.PARSE, error)
-    plaintexts: dict[ArtifactName, bytes] = {}
-    for name, enveloped in opened.enveloped.items():
-        if keys is None:
-            no_key = MalformedError(
-                f"the {name} is encrypted and no private key is configured",
-                reason=Reason.DECRYPTION_FAILED,
-                next_action="name identity.private-key in the configuration",
+) -> Judgement:
+    """Judge as a boot would; without keys an encrypted artifact ends it, by name."""
+    if keys is None:
+        for name in _enveloped(artifacts):
+            return stopped(
+                Step.DECRYPT,
+                Refusal(
+                    Reason.DECRYPTION_FAILED,
+                    f"the {name} is encrypted and no private key is configured",
+                ),
             )
-            return _stopped(Step.DECRYPT, no_key)
-        try:
-            plaintexts[name] = keys.decrypt(enveloped)
-        except XpuAgentError as error:
-            return _stopped(Step.DECRYPT, error)
-    try:
-        bundle = assemble_bundle(opened, plaintexts, facts.leniencies)
-    except XpuAgentError as error:
-        return _stopped(Step.PARSE, error)
-    judgement = judge(
-        bundle,
+    return judge_artifacts(
+        artifacts,
         trust=TrustState.TRUE if from_trusted_server else TrustState.FALSE,
         facts=facts,
         clock=clock,
         nonces=nonces,
-        decrypted=bool(plaintexts),
-    )
-    refusal = judgement.refusal
-    return Inspection(
-        judgement.steps,
-        judgement,
-        refusal.reason if refusal else None,
-        refusal.message if refusal else None,
+        keys=NoKeys() if keys is None else keys,
     )
 
 
-def _stopped(step: Step, error: XpuAgentError) -> Inspection:
-    """The inspection that ended at `step`: those before it done, those after it skipped."""
-    order = list(Step)
-    steps = []
-    for each in order:
-        if each is step:
-            steps.append(CheckedStep(each, StepResult.FAILED, error.reason, error.message))
-        elif order.index(each) < order.index(step):
-            steps.append(CheckedStep(each, StepResult.OK))
-        else:
-            steps.append(CheckedStep(each, StepResult.SKIPPED))
-    return Inspection(tuple(steps), None, error.reason, error.message)
+def _enveloped(artifacts: Artifacts) -> tuple[ArtifactName, ...]:
+    """Those that have to be decrypted; none where they can't be read at all."""
+    try:
+        return tuple(open_artifacts(artifacts).enveloped)
+    except XpuAgentError:
+        return ()
 
 
-def as_json(inspection: Inspection) -> dict[str, object]:
+def as_json(judgement: Judgement) -> dict[str, object]:
     """The object of `inspect --json` (`schemas/inspect.schema.json`)."""
-    verdict = inspection.judgement.verdict if inspection.judgement else None
+    verdict, refusal = judgement.verdict, judgement.refusal
     answer: dict[str, object] = {
         "format": "xpu-agent-inspect/1",
         "verdict": "rejected",
         "trusted-by": None,
-        "reason": inspection.reason.value if inspection.reason else None,
-        "message": inspection.message,
+        "reason": refusal.reason.value if refusal else None,
+        "message": refusal.message if refusal else None,
         "steps": [
             {
                 "step": s.step.value,
@@ -171,7 +129,7 @@ def as_json(inspection: Inspection) -> dict[str, object]:
                 "reason": s.reason.value if s.reason else None,
                 "note": s.note,
             }
-            for s in inspection.steps
+            for s in judgement.steps
         ],
         "content-type": None,
         "content-sha256": None,
@@ -290,10 +248,10 @@ def run(
             for written in (conveyed_information, owner_certificate, ownership_voucher)
         ]
     except MalformedError as error:
-        inspection = _stopped(Step.PARSE, error)
+        judgement = stopped(Step.PARSE, Refusal(error.reason, error.message))
     else:
         artifacts = Artifacts(octets[0] or b"", octets[1], octets[2])
-        inspection = inspect_artifacts(
+        judgement = inspect_artifacts(
             artifacts,
             facts=facts,
             keys=_keys_if_needed(config, identity, artifacts),
@@ -301,7 +259,7 @@ def run(
             from_trusted_server=from_trusted_server,
             nonces=nonces,
         )
-    answer = as_json(inspection)
+    answer = as_json(judgement)
     text = json.dumps(answer, indent=2) if json_output else as_text(answer)
     sys.stdout.write(text + "\n")
     return ExitCode.NOTHING_TRUSTED if answer["verdict"] == "rejected" else ExitCode.OK
@@ -311,11 +269,7 @@ def _keys_if_needed(
     config: AgentConfig, identity: Identity | None, artifacts: Artifacts
 ) -> DeviceKeys | None:
     """The private key is read for encrypted input alone."""
-    try:
-        enveloped = open_artifacts(artifacts).enveloped
-    except XpuAgentError:
-        return None
-    return read_keys(config, identity) if enveloped else None
+    return read_keys(config, identity) if _enveloped(artifacts) else None
 
 
 def _clock(
